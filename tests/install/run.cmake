@@ -1,0 +1,25 @@
+# Installs a build into an empty prefix, then configures, builds and runs the consumer beside this file with it.
+#
+# Given with -D: build_dir, config, generator, compiler, prefix_path, lto (of the build that is installed).
+cmake_minimum_required(VERSION 3.25)
+
+set(work_dir ${build_dir}/install_test)
+file(REMOVE_RECURSE ${work_dir})
+
+function(run)
+  execute_process(COMMAND ${ARGV} COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+run(${CMAKE_COMMAND} --install ${build_dir} --config ${config} --prefix ${work_dir}/prefix)
+run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${work_dir}/build -G ${generator}
+  -D CMAKE_CXX_COMPILER=${compiler}
+  -D CMAKE_BUILD_TYPE=${config}
+  -D CMAKE_INTERPROCEDURAL_OPTIMIZATION=${lto}
+  -D "CMAKE_PREFIX_PATH=${work_dir}/prefix;${prefix_path}"
+  -D CMAKE_RUNTIME_OUTPUT_DIRECTORY=${work_dir}/bin)
+run(${CMAKE_COMMAND} --build ${work_dir}/build --config ${config})
+if(EXISTS ${work_dir}/bin/${config})
+  run(${work_dir}/bin/${config}/consumer)  # generators with several configurations
+else()
+  run(${work_dir}/bin/consumer)
+endif()
