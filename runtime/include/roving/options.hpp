@@ -1,0 +1,40 @@
+// How a runtime is made.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include <roving/time.hpp>
+#include <roving/unhandled.hpp>
+
+namespace roving {
+
+/// When a shard that is busy looks for I/O and due timers.
+enum class poll_policy : std::uint8_t {
+  now_and_then,     // every `poll_every_tasks` tasks or `poll_every`, whichever comes first
+  every_generation  // once a generation, as asyncio does: the order of I/O events is exact
+};
+
+enum class when : std::uint8_t { automatic, always, never };
+
+/// All have good defaults: `options{}` or `{.shards = 2}`.
+struct options {
+  std::optional<unsigned> shards{};       // none: one for each core of the affinity mask, within the CPU quota. Not 0
+  when pin_threads = when::automatic;     // each shard to a core of its own; automatic: if there is one for each
+  std::size_t stack_size_bytes = 256 * 1024;  // virtual; only pages that were touched cost memory
+  poll_policy poll = poll_policy::now_and_then;
+  unsigned poll_every_tasks = 256;
+  duration poll_every = std::chrono::microseconds{50};
+  duration watch_interval = std::chrono::microseconds{500};  // how long a shard is stuck before it is serviced
+  unsigned roving_per_turn = 64;          // roving tasks between two generations of pinned work
+  std::size_t deque_capacity = 256;       // of each stealable queue, a power of two from 2; the surplus overflows
+  std::uint64_t seed = 1;                 // of the choices that are left to chance
+  duration shutdown_deadline = std::chrono::seconds{30};  // for cancelled tasks to end, when the runtime closes
+  std::function<void(const std::string& tasks)> on_shutdown_stuck{};  // the deadline passed; after it: abort
+  unhandled_handler on_unhandled{};       // errors that nobody catches or fetches; empty: a line on stderr
+};
+
+}  // namespace roving

@@ -1,0 +1,33 @@
+// All of roving but what needs other libraries (<roving/asio.hpp>).
+#pragma once
+
+#include <roving/barrier.hpp>
+#include <roving/bounded_semaphore.hpp>
+#include <roving/condition_variable.hpp>
+#include <roving/counters.hpp>
+#include <roving/endpoint.hpp>
+#include <roving/error.hpp>
+#include <roving/event.hpp>
+#include <roving/future.hpp>
+#include <roving/io_error.hpp>
+#include <roving/latch.hpp>
+#include <roving/lifo_queue.hpp>
+#include <roving/mutex.hpp>
+#include <roving/no_cancel.hpp>
+#include <roving/once.hpp>
+#include <roving/options.hpp>
+#include <roving/placement.hpp>
+#include <roving/priority_queue.hpp>
+#include <roving/queue.hpp>
+#include <roving/runtime.hpp>
+#include <roving/semaphore.hpp>
+#include <roving/shared_mutex.hpp>
+#include <roving/sleep.hpp>
+#include <roving/spawn.hpp>
+#include <roving/task.hpp>
+#include <roving/tcp_listener.hpp>
+#include <roving/tcp_stream.hpp>
+#include <roving/this_task.hpp>
+#include <roving/time.hpp>
+#include <roving/unhandled.hpp>
+#include <roving/wait_readable.hpp>

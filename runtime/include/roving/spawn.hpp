@@ -1,0 +1,60 @@
+// Starting a task.
+#pragma once
+
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include <roving/detail/task_base.hpp>
+#include <roving/placement.hpp>
+#include <roving/task.hpp>
+
+namespace roving {
+namespace detail {
+
+template <class Function>
+task<std::invoke_result_t<std::decay_t<Function>>> spawn_task(const attributes& what, Function&& f, spawn_site site,
+                                                              const char* call) {
+  using callable = std::decay_t<Function>;
+  using value = std::invoke_result_t<callable>;
+  static_assert(std::is_void_v<value> || std::is_reference_v<value> || std::is_move_constructible_v<value>,
+                "what a task returns is moved out of it");
+  task_base& block = allocate_task(what, site, call);
+  try {
+    task_body<callable, value>::construct(block, std::forward<Function>(f));
+  } catch (...) {
+    abandon_task(block);
+    throw;
+  }
+  start_task(block);
+  return detail_access::make_task<value>(block);
+}
+
+}  // namespace detail
+
+/// Starts `f` as a task and returns its handle. The task is placed as its parent is, unless told otherwise:
+/// `spawn(anywhere, f)`, `spawn(on_shard(1), f)`, `spawn(attributes{.name = "reader"}, f)`.
+///
+/// `f` is moved into the task, called once without arguments, and destroyed in the task when it has returned. It runs when
+/// its turn comes, not inside spawn() (an eager one does). For fire and forget: `spawn(f).detach()`.
+/// Suspends: no. Errors: no_shard, std::out_of_range (no such shard), std::invalid_argument (stack size, eager but not
+///   pinned here), std::bad_alloc, what moving `f` throws. Where no stack can be had, the task ends with stack_exhausted.
+/// Thread safety: on a shard, in a task or a callback; elsewhere use runtime::submit().
+template <class Function>
+[[nodiscard]] auto spawn(const attributes& what, Function&& f, spawn_site site = spawn_site::current()) {
+  return detail::spawn_task(what, std::forward<Function>(f), site, "spawn");
+}
+
+template <class Function>
+[[nodiscard]] auto spawn(placement where, Function&& f, spawn_site site = spawn_site::current()) {
+  attributes what;
+  what.placement = where;
+  return detail::spawn_task(what, std::forward<Function>(f), site, "spawn");
+}
+
+template <class Function>
+[[nodiscard]] auto spawn(Function&& f, spawn_site site = spawn_site::current()) {
+  return detail::spawn_task(attributes{}, std::forward<Function>(f), site, "spawn");
+}
+
+}  // namespace roving

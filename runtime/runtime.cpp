@@ -1,0 +1,82 @@
+// See runtime.hpp: turns options into a scheduler with the real seams.
+#include <roving/runtime.hpp>
+
+#include <bit>
+#include <stdexcept>
+
+#include "io/poller.hpp"
+#include "io/system_calls.hpp"
+#include "scheduler/cores.hpp"
+#include "scheduler/scheduler.hpp"
+
+namespace roving {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument{"roving::options: " + what}; }
+
+detail::scheduler_options checked(const options& chosen) {
+  detail::scheduler_options made;
+  if (chosen.shards == 0U) refuse("shards must not be 0; leave it out for one per core");
+  made.shards = chosen.shards ? *chosen.shards : detail::default_shard_count();
+  const std::vector<unsigned> cores = detail::usable_cores();
+  if (chosen.pin_threads == when::always && cores.size() < made.shards)
+    refuse("pin_threads is always, but " + std::to_string(made.shards) + " shards were asked for and this process may use " +
+           std::to_string(cores.size()) + " cores");
+  if (chosen.pin_threads == when::always || (chosen.pin_threads == when::automatic && cores.size() == made.shards))
+    made.cores.assign(cores.begin(), cores.begin() + made.shards);
+  if (made.shards > cores.size()) made.search_for = duration::zero();  // who spins is in somebody's way
+  if (chosen.stack_size_bytes < detail::minimum_stack_size_bytes || chosen.stack_size_bytes > detail::maximum_stack_size_bytes)
+    refuse("stack_size_bytes is " + std::to_string(chosen.stack_size_bytes) + "; it must be between " +
+           std::to_string(detail::minimum_stack_size_bytes) + " and " + std::to_string(detail::maximum_stack_size_bytes));
+  if (chosen.deque_capacity < 2 || !std::has_single_bit(chosen.deque_capacity))
+    refuse("deque_capacity must be a power of two from 2 on");
+  if (chosen.roving_per_turn == 0 || chosen.poll_every_tasks == 0) refuse("roving_per_turn and poll_every_tasks must not be 0");
+  if (chosen.watch_interval <= duration::zero()) refuse("watch_interval must be above 0");
+  made.stack_size_bytes = chosen.stack_size_bytes;
+  made.poll_every_generation = chosen.poll == poll_policy::every_generation;
+  made.poll_every_tasks = chosen.poll_every_tasks;
+  made.poll_every = chosen.poll_every;
+  made.watch_interval = chosen.watch_interval;
+  made.roving_per_turn = chosen.roving_per_turn;
+  made.deque_capacity = chosen.deque_capacity;
+  made.seed = chosen.seed;
+  made.shutdown_deadline = chosen.shutdown_deadline;
+  made.on_shutdown_stuck = chosen.on_shutdown_stuck;
+  made.on_unhandled = chosen.on_unhandled;
+  made.make_parker = [](unsigned) { return detail::make_poller(detail::real_system_calls()); };
+  return made;
+}
+
+}  // namespace
+
+runtime::runtime(const options& chosen) : scheduler_{std::make_unique<detail::scheduler>(checked(chosen))} {}
+
+runtime::~runtime() { close(); }
+
+void runtime::run_main(const std::function<detail::future_reference<detail::task_base>()>& begin) {
+  scheduler_->run(begin);
+}
+
+void runtime::send(detail::posted_callback& what, placement where) {
+  unsigned to = 0;
+  if (where.how() == placement::kind::on_shard) {
+    to = where.shard();
+    if (to >= shards())
+      throw std::out_of_range{"submit: on_shard(" + std::to_string(to) + "), but the runtime has " +
+                              std::to_string(shards()) + " shards, numbered from 0"};
+  }
+  if (!scheduler_->send(what, to)) throw runtime_closed{"submit"};
+}
+
+void runtime::close() { scheduler_->close(); }
+
+unsigned runtime::shards() const noexcept { return scheduler_->shard_count(); }
+
+std::vector<shard_counters> runtime::counters() const {
+  std::vector<shard_counters> all;
+  if (scheduler_->is_closed()) return all;
+  for (unsigned i = 0; i < shards(); ++i) all.push_back(scheduler_->at(i).counters());
+  return all;
+}
+
+}  // namespace roving

@@ -1,0 +1,200 @@
+// The core of a task: its outcome, its claim word, its placement, and a block of memory in which its callable lies.
+//
+// All tasks have blocks of one size, from the slab of the shard that spawned them. A block is a task_base for ever: it is
+// constructed once, when its chunk of memory is made, and reset for each use, so that those who walk over blocks
+// (all_tasks, shutdown) may look at any of them at any time and ask for a reference. What is used anew for each task, its
+// callable and later its value, lies in `storage`.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <roving/detail/future_base.hpp>
+#include <roving/placement.hpp>
+
+namespace roving::detail {
+
+class scheduler;
+class shard;
+class slab;
+struct fiber;
+struct task_base;
+class context_values;  // what a task's context_vars hold
+
+/// What the compiler knows of the callable and the value of a task, for code that does not.
+struct task_operations {
+  void (*invoke)(task_base&);                          // calls it, leaves the value in place of the callable
+  void (*destroy_callable)(task_base&) noexcept;       // it never ran
+  void (*destroy_value)(task_base&) noexcept;
+  void* (*value_address)(task_base&) noexcept;
+};
+
+/// What few tasks have.
+struct task_extras {
+  std::string name;
+  cancel_message marked;     // of a cancel that is pending
+  cancel_message delivered;  // of the cancel that claimed the wait
+};
+
+struct alignas(16) task_base : parkable, future_base {
+  static constexpr std::size_t block_size_bytes = 256;
+
+  explicit task_base(slab* from) noexcept;
+
+  // --- set by spawn, read by all
+  bool roving = false;
+  bool eager = false;
+  std::atomic<bool> started{false};  // claimed by whoever runs it first
+  shard* home = nullptr;             // the shard it is pinned to, or on which it was spawned
+  std::uint32_t site_line = 0;
+  const char* site_file = "";
+  const task_operations* body = nullptr;
+  std::uint64_t number = 0;  // of the scheduler's tasks; counts from 1
+  std::uint32_t stack_size_bytes = 0;
+
+  // --- the task's own, or its shard's while it is parked
+  std::uint16_t no_cancel_depth = 0;
+  fiber* runs_on = nullptr;
+
+  // --- guarded by lock()
+  std::uint32_t cancel_requests = 0;
+  std::unique_ptr<task_extras> extras;
+
+  // --- written by the task before it parks, read by a canceller that holds a pin
+  future_base* awaits = nullptr;
+  const char* waits_in = nullptr;  // the call in which it is parked
+
+  context_values* context = nullptr;  // a counted reference
+  slab* const origin;
+
+  [[nodiscard]] std::string name() const;
+  void set_name(std::string_view name);
+  [[nodiscard]] task_extras& extra();
+
+  /// Cancels as asyncio's Task.cancel(). Any thread.
+  bool request_cancel(const cancel_message& message);
+  std::uint32_t uncancel() noexcept;
+  [[nodiscard]] std::uint32_t cancelling() noexcept;
+
+  /// Runs the body to its end on the current fiber, completes the task, and lets go of the runtime's reference.
+  void run() noexcept;
+
+  /// Makes the block unused again. For the last reference, or none.
+  void recycle() noexcept;
+
+  /// Completes it with an error instead of running it.
+  void fail_unstarted(std::exception_ptr error) noexcept;
+
+  /// The place for the callable and the value.
+  [[nodiscard]] void* storage() noexcept { return this + 1; }
+
+ private:
+  friend void start_task(task_base& task);
+  void end(outcome how, std::exception_ptr error) noexcept;
+};
+
+/// The task that runs on the calling thread, or null.
+[[nodiscard]] task_base* current_task() noexcept;
+
+/// A block for a new task, not visible to anybody yet. Throws no_shard{call}, std::out_of_range, std::bad_alloc.
+[[nodiscard]] task_base& allocate_task(const attributes& what, spawn_site site, const char* call);
+
+/// Gives back a block whose callable could not be put into it.
+void abandon_task(task_base& task) noexcept;
+
+/// Makes it visible and, if it is eager, runs it up to its first suspension: one reference is the caller's, one the runtime's until the task has ended.
+void start_task(task_base& task);
+
+// --- the typed part -------------------------------------------------------------------------------------------------
+
+template <class Value>
+using stored = std::conditional_t<std::is_void_v<Value>, char,
+                                  std::conditional_t<std::is_reference_v<Value>, std::remove_reference_t<Value>*, Value>>;
+
+/// A callable and its value in a task's storage, by turns; on the heap when they are too large for it.
+template <class Callable, class Value>
+struct task_body {
+  static constexpr std::size_t size_bytes = std::max(sizeof(Callable), sizeof(stored<Value>));
+  static constexpr std::size_t alignment = std::max(alignof(Callable), alignof(stored<Value>));
+  static constexpr bool is_inline =
+      size_bytes <= task_base::block_size_bytes - sizeof(task_base) && alignment <= alignof(task_base);
+
+  static void* place(task_base& task) noexcept {
+    if constexpr (is_inline) return task.storage();
+    return *static_cast<void**>(task.storage());
+  }
+  static Callable& callable(task_base& task) noexcept { return *std::launder(static_cast<Callable*>(place(task))); }
+  static stored<Value>& value(task_base& task) noexcept {
+    return *std::launder(static_cast<stored<Value>*>(place(task)));
+  }
+
+  template <class Source>
+  static void construct(task_base& task, Source&& source) {
+    if constexpr (is_inline) {
+      ::new (task.storage()) Callable(std::forward<Source>(source));
+    } else {
+      void* const heap = ::operator new(size_bytes, std::align_val_t{alignment});
+      try {
+        ::new (heap) Callable(std::forward<Source>(source));
+      } catch (...) {
+        ::operator delete(heap, std::align_val_t{alignment});
+        throw;
+      }
+      ::new (task.storage()) void*(heap);
+    }
+    task.body = &operations;
+  }
+
+  static void invoke(task_base& task) {
+    struct ending {  // the callable ends with the call, however the call ends
+      task_base& task;
+      bool threw = true;
+      ~ending() {
+        callable(task).~Callable();
+        if (threw) release(task);
+      }
+    };
+    if constexpr (std::is_void_v<Value>) {
+      ending end{task};
+      std::move(callable(task))();
+      end.threw = false;
+    } else {
+      std::optional<stored<Value>> result;
+      {
+        ending end{task};
+        if constexpr (std::is_reference_v<Value>)
+          result.emplace(std::addressof(std::move(callable(task))()));
+        else
+          result.emplace(std::move(callable(task))());
+        end.threw = false;
+      }
+      ::new (place(task)) stored<Value>(std::move(*result));
+    }
+  }
+
+  static void destroy_callable(task_base& task) noexcept {
+    callable(task).~Callable();
+    release(task);
+  }
+
+  static void destroy_value(task_base& task) noexcept {
+    if constexpr (!std::is_void_v<Value>) std::destroy_at(std::addressof(value(task)));
+    release(task);
+  }
+
+  static void release(task_base& task) noexcept {
+    if constexpr (!is_inline) ::operator delete(place(task), std::align_val_t{alignment});
+  }
+
+  static constexpr task_operations operations{&invoke, &destroy_callable, &destroy_value, &place};
+};
+
+}  // namespace roving::detail

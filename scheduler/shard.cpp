@@ -1,0 +1,626 @@
+// See shard.hpp. The loop is run(); how the next thing to run is chosen is pick(); what an idle shard does is
+// wait_for_work().
+#include "scheduler/shard.hpp"
+
+#include <algorithm>
+
+#include <roving/detail/assert.hpp>
+
+#include "scheduler/scheduler.hpp"
+#include "scheduler/this_shard.hpp"
+
+namespace roving::detail {
+namespace {
+
+constexpr unsigned switches_between_clock_reads = 16;
+constexpr unsigned oldest_fresh_every = 61;  // picks; a prime, so that it falls in step with nothing
+constexpr std::size_t steal_at_most = 32;
+constexpr unsigned quiet_looks_until_the_watch_ends = 20;
+constexpr duration short_watch_interval = std::chrono::microseconds{50};
+
+template <class Counter>
+void count(Counter& counter, std::uint64_t by = 1) noexcept {  // one writer
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+task_base& as_task(ready_node& node) noexcept { return static_cast<task_base&>(static_cast<parkable&>(node)); }
+
+// A fiber runs one task after another until no unstarted one is next.
+void fiber_main(void* argument, thread_anchor&) noexcept {
+  auto& self = *static_cast<fiber*>(argument);
+  for (bool goes_on = true; goes_on; goes_on = this_shard()->adopt_next(self)) self.active->run();
+}
+
+}  // namespace
+
+shard::shard(scheduler& owner, unsigned index)
+    : scheduler_{owner},
+      index_{index},
+      last_poll_{owner.now()},
+      pinned_timers_{owner.now()},
+      due_marker_{ready_kind::posted, &run_due_timers_of},
+      stacks_{owner.stacks()},
+      slab_{new slab{owner}},
+      random_{owner.options().seed + index},
+      parker_{owner.options().make_parker(index)},
+      sights_(owner.shard_count()),
+      watched_slices_(owner.shard_count()),
+      fresh_{owner.options().deque_capacity},
+      woken_{owner.options().deque_capacity},
+      roving_timers_{owner.now()} {}
+
+shard::~shard() {
+  ROVING_ASSERT(ready_.empty());
+  slab_->retire();
+}
+
+void shard::begin_thread(std::optional<unsigned> core) {
+  thread_settings_.emplace(core, index_ == 0 ? std::string{} : "roving-" + std::to_string(index_));
+  signal_stack_.emplace();
+  agree_on_floating_point_flags();
+  anchor_ = thread_anchor::of_this_thread();
+  loop_.adopt_thread();
+  set_this_shard(this);
+}
+
+void shard::end_thread() noexcept {
+  set_this_shard(nullptr);
+  signal_stack_.reset();
+  thread_settings_.reset();
+}
+
+// --- the loop --------------------------------------------------------------------------------------------------------
+
+void shard::run() noexcept {
+  while (!finished_running()) {
+    drain_inbox();
+    if (poll_wanted_ || scheduler_.options().poll_every_generation) poll();
+    queue_due_timers();
+    run_ready();
+    if (!has_own_work()) wait_for_work();
+  }
+  stop_requested_ = false;
+}
+
+bool shard::finished_running() const noexcept {
+  if (generation_left_ != 0) return false;  // it is run to its end
+  if (stop_requested_ || (index_ != 0 && scheduler_.is_stopping())) return true;
+  return until_no_task_lives_ && scheduler_.no_task_lives();
+}
+
+void shard::drop_what_is_left() noexcept {
+  drain_inbox();
+  due_.splice(pinned_timers_.expire(time_point::max()));
+  generation_left_ = 0;
+  while (!ready_.empty()) {
+    ready_node& node = ready_.pop();
+    ROVING_ASSERT(node.kind == ready_kind::posted);
+    if (&node != &due_marker_) static_cast<posted_callback&>(node).drop(node);
+  }
+  while (timer_node* const timer = due_.pop()) static_cast<pinned_timer*>(timer)->drop(static_cast<pinned_timer&>(*timer));
+}
+
+void shard::drain_inbox() noexcept {
+  if (inbox_.looks_empty()) return;
+  for (ready_node* node = inbox_.drain(); node != nullptr;) {
+    ready_node* const next = node->next;
+    ready_.push(*node);
+    node = next;
+  }
+}
+
+void shard::poll() noexcept {
+  poll_wanted_ = false;
+  since_poll_ = 0;
+  last_poll_ = now();
+  count(polls_);
+  ready_list found;
+  parker_->poll(found);
+  make_ready(found);
+}
+
+// Timers that are due take one place in the queue, behind what was ready before them; they fire there in order.
+void shard::queue_due_timers() noexcept {
+  if (!has_roving_timers_.load(std::memory_order_relaxed) && pinned_timers_.empty()) return;
+  const time_point until = now();
+  if (!timers_queued_) {
+    due_.splice(pinned_timers_.expire(until));
+    timers_queued_ = !due_.empty();
+    if (timers_queued_) ready_.push(due_marker_);
+  }
+  if (has_roving_timers_.load(std::memory_order_relaxed)) expire_roving_timers(until);
+}
+
+void shard::run_due_timers_of(ready_node&) noexcept { this_shard()->run_due_timers(); }
+
+void shard::run_due_timers() noexcept {
+  while (timer_node* const timer = due_.pop()) static_cast<pinned_timer*>(timer)->fire(static_cast<pinned_timer&>(*timer));
+  timers_queued_ = false;
+}
+
+void shard::run_ready() noexcept {
+  if (generation_left_ == 0)
+    generation_left_ = ready_.size();
+  else
+    lent_ = scheduler_.options().roving_per_turn;  // it takes long: roving work goes in between
+  roving_left_ = scheduler_.options().roving_per_turn;
+  interrupted_ = false;
+  while (ready_node* const node = pick(true)) {
+    if (node->kind == ready_kind::task) {
+      enter(as_task(*node));
+    } else {
+      count_slice();
+      node->run(*node);
+    }
+  }
+}
+
+void shard::enter(task_base& task) noexcept {
+  fiber* const next = fiber_of(task);
+  if (next == nullptr) return;
+  current_ = next;
+  count_slice();
+  loop_.switch_to(next->place, anchor_, nullptr, nullptr);
+}
+
+// --- choosing --------------------------------------------------------------------------------------------------------
+
+// Null: go to the loop. On the loop itself null ends the turn.
+ready_node* shard::pick(bool on_loop) noexcept {
+  if (--until_clock_ == 0) look_at_the_clock();
+  if (interrupted_) [[unlikely]] return nullptr;
+  if (lent_ != 0) {
+    --lent_;
+    if (task_base* const task = next_roving()) return task;
+    lent_ = 0;
+  }
+  for (bool begun = false;; begun = true) {
+    if (generation_left_ != 0) {
+      if (!on_loop && ready_.front().kind != ready_kind::task) return nullptr;
+      --generation_left_;
+      return &ready_.pop();
+    }
+    if (roving_left_ != 0) {
+      if (task_base* const task = next_roving()) {
+        --roving_left_;
+        return task;
+      }
+    }
+    // The turn is over. The next one needs no loop where it would do nothing but count what is ready.
+    if (begun || on_loop || stop_requested_ || scheduler_.options().poll_every_generation || !inbox_.looks_empty())
+      return nullptr;
+    generation_left_ = ready_.size();
+    roving_left_ = scheduler_.options().roving_per_turn;
+  }
+}
+
+void shard::look_at_the_clock() noexcept {
+  until_clock_ = switches_between_clock_reads;
+  if (scheduler_.options().poll_every_generation) return;
+  since_poll_ += switches_between_clock_reads;
+  const time_point at = now();
+  if (since_poll_ >= scheduler_.options().poll_every_tasks || at - last_poll_ >= scheduler_.options().poll_every) {
+    poll_wanted_ = interrupted_ = true;
+    return;
+  }
+  const std::optional<time_point> due = timers_queued_ ? std::nullopt : pinned_timers_.not_before();
+  if (due && *due <= at) interrupted_ = true;
+}
+
+task_base* shard::next_roving() noexcept {
+  if (++roving_picks_ % oldest_fresh_every == 0) {
+    if (task_base* const oldest = fresh_.steal().element) return oldest;
+    if (ready_node* const node = scheduler_.overflow().pop()) return &as_task(*node);
+  }
+  for (;;) {
+    const auto woken = woken_.steal();
+    if (woken.element != nullptr) return woken.element;
+    if (!woken.lost_race) break;
+  }
+  if (task_base* const newest = fresh_.pop()) return newest;
+  if (scheduler_.overflow().looks_empty()) return nullptr;
+  ready_node* const node = scheduler_.overflow().pop();
+  return node != nullptr ? &as_task(*node) : nullptr;
+}
+
+// The fiber on which to go on with a task. Null when it needs a stack and none can be had: it has failed then.
+fiber* shard::fiber_of(task_base& task) noexcept {
+  if (task.runs_on != nullptr) return task.runs_on;
+  try {
+    stack& memory = stacks_.take(task.stack_size_bytes);
+    fiber* const made = ::new (memory.room) fiber{memory};
+    memory.owner = made;
+    made->place.prepare(memory, &fiber_main, made);
+    made->active = &task;
+    task.runs_on = made;
+    return made;
+  } catch (...) {
+    task.fail_unstarted(std::current_exception());
+    return nullptr;
+  }
+}
+
+// Where the fiber that leaves goes; sets current_.
+context& shard::next_context(fiber& leaving) noexcept {
+  if (leaving.return_to != nullptr) {  // an eager spawner waits for this
+    current_ = leaving.return_fiber;
+    return *std::exchange(leaving.return_to, nullptr);
+  }
+  while (ready_node* const node = pick(false)) {
+    if (fiber* const next = fiber_of(as_task(*node))) {
+      current_ = next;
+      count_slice();
+      return next->place;
+    }
+  }
+  current_ = nullptr;
+  return loop_;
+}
+
+void shard::leave(after_switch after, void* argument) noexcept {
+  fiber& self = *current_;
+  context& next = next_context(self);
+  if (&next == &self.place) {
+    ROVING_ASSERT(after == nullptr);  // what parks can't be ready
+    return;
+  }
+  self.place.switch_to(next, anchor_, after, argument);
+}
+
+void shard::yield() noexcept {
+  task_base& self = *current();
+  if (self.roving) {
+    leave([](void* task) noexcept { this_shard()->push_woken(*static_cast<task_base*>(task)); }, &self);
+  } else {
+    ready_.push(self);
+    leave(nullptr, nullptr);
+  }
+}
+
+bool shard::adopt_next(fiber& ended) noexcept {
+  ended.active = nullptr;
+  context* next = nullptr;
+  if (ended.return_to != nullptr) {
+    next = &next_context(ended);
+  } else {
+    while (next == nullptr) {
+      ready_node* const node = pick(false);
+      if (node == nullptr) {
+        current_ = nullptr;
+        next = &loop_;
+        break;
+      }
+      task_base& task = as_task(*node);
+      if (task.runs_on == nullptr && stack_size_class(task.stack_size_bytes) == ended.memory.size_class) {
+        task.runs_on = &ended;
+        ended.active = &task;
+        current_ = &ended;
+        count_slice();
+        return true;
+      }
+      if (fiber* const other = fiber_of(task)) {
+        current_ = other;
+        count_slice();
+        next = &other->place;
+      }
+    }
+  }
+  ended.place.leave_for(
+      *next, anchor_,
+      [](void* done) noexcept {
+        stack& memory = static_cast<fiber*>(done)->memory;
+        static_cast<fiber*>(done)->~fiber();
+        this_shard()->stacks_.give_back(memory);
+      },
+      &ended);
+}
+
+void shard::run_eagerly(task_base& task) noexcept {
+  fiber* const next = fiber_of(task);
+  if (next == nullptr) return;
+  fiber* const self = current_;
+  context& from = self != nullptr ? self->place : loop_;
+  next->return_to = &from;
+  next->return_fiber = self;
+  current_ = next;
+  count_slice();
+  from.switch_to(next->place, anchor_, nullptr, nullptr);
+}
+
+std::uint64_t shard::next_task_number() noexcept {
+  count(spawned_);
+  return task_numbers_++ * scheduler_.shard_count() + index_ + 1;
+}
+
+// --- what becomes ready ----------------------------------------------------------------------------------------------
+
+void shard::append(ready_node& node) noexcept {
+  if (current_ != nullptr && current_->active != nullptr && current_->active->roving) drain_inbox();  // I3
+  ready_.push(node);
+}
+
+void shard::receive(ready_node& node) noexcept {
+  inbox_.push(node);
+  wake_if_asleep();
+}
+
+void shard::wake_if_asleep() noexcept {
+  if (!scheduler_.idle().take_from_sleep(index_)) return;
+  parker_->wake();
+  if (shard* const here = this_shard()) count(here->wakes_);
+}
+
+// The older half of a full queue goes where everybody sees it.
+void shard::spill(bounded_deque<task_base>& full) noexcept {
+  for (std::size_t moved = 0; moved < full.capacity() / 2; ++moved) {
+    task_base* const oldest = full.steal().element;
+    if (oldest == nullptr) break;
+    scheduler_.overflow().push(*oldest);
+  }
+}
+
+void shard::push_fresh(task_base& task) noexcept {
+  while (!fresh_.push(task)) spill(fresh_);
+  publish(false);
+}
+
+void shard::push_woken(task_base& task) noexcept {
+  while (!woken_.push(task)) spill(woken_);
+  const bool lone = woken_.size_estimate() <= 1;
+  if (lone && current_ == nullptr && ready_.empty()) return;  // the loop is about to run it
+  publish(lone);
+}
+
+void shard::publish(bool lone) noexcept {
+  if (scheduler_.idle().should_call(lone)) scheduler_.call_searcher(index_);
+}
+
+// --- timers of roving tasks ------------------------------------------------------------------------------------------
+
+void shard::set_timer(roving_timer& timer, time_point deadline) noexcept {
+  const std::lock_guard guard{timers_lock_};
+  roving_timers_.set(timer, deadline);
+  has_roving_timers_.store(true, std::memory_order_relaxed);
+}
+
+void shard::cancel_timer(roving_timer& timer) noexcept {
+  const std::lock_guard guard{timers_lock_};
+  roving_timers_.cancel(timer);
+}
+
+void shard::expire_roving_timers(time_point until) noexcept {
+  ready_list woken;
+  {
+    // Claimed under the lock: who is claimed takes it to cancel its timer, so that no timer is gone while we hold it.
+    const std::lock_guard guard{timers_lock_};
+    timer_batch due = roving_timers_.expire(until);
+    while (timer_node* const node = due.pop()) {
+      auto& timer = static_cast<roving_timer&>(*node);
+      if (timer.ends_as == winner::event)
+        grant(*timer.waits, woken);
+      else
+        claim(*timer.waits, timer.ends_as, woken);
+    }
+    has_roving_timers_.store(!roving_timers_.empty(), std::memory_order_relaxed);
+  }
+  make_ready(woken);
+}
+
+// --- having nothing to do --------------------------------------------------------------------------------------------
+
+bool shard::has_own_work() const noexcept {
+  return generation_left_ != 0 || !ready_.empty() || stop_requested_ || !woken_.looks_empty() || !fresh_.looks_empty();
+}
+
+void shard::wait_for_work() noexcept {
+  if (scheduler_.shard_count() > 1 && !scheduler_.options().poll_every_generation) {
+    poll();  // before others are asked
+    if (has_own_work()) return;
+  }
+  if (scheduler_.shard_count() > 1) {
+    if (!searching_) searching_ = scheduler_.idle().start_searching();
+    if (searching_) {
+      if (task_base* const task = search(true)) {
+        stop_searching();
+        enter(*task);
+        return;
+      }
+    }
+  }
+  sleep();
+}
+
+void shard::stop_searching() noexcept {
+  searching_ = false;
+  if (scheduler_.idle().stop_searching() && scheduler_.work_is_visible()) scheduler_.call_searcher(index_);
+}
+
+void shard::sleep() noexcept {
+  idle_set& idle = scheduler_.idle();
+  ready_list found;
+  bool lively = lively_;
+  idle.announce(index_, std::exchange(searching_, false));
+  if (!look_once_more(lively)) {
+    if (scheduler_.is_draining() && index_ != 0) scheduler_.at(0).wake_if_asleep();
+    time_point until = next_deadline();
+    bool watching = false;
+    if (scheduler_.shard_count() > 1 && (lively || !idle.all_others_sleep() || quiet_looks_ < quiet_looks_until_the_watch_ends))
+      watching = idle.watch(index_, lively);
+    if (watching)
+      until = std::min(until, time_after(now(), lively ? short_watch_interval : scheduler_.options().watch_interval));
+    count(sleeps_);
+    parker_->wait(until, found);
+    searching_ = idle.awake(index_);
+    if (!found.empty() || !inbox_.looks_empty() || searching_)
+      quiet_looks_ = 0;
+    else if (watching)
+      quiet_looks_ = idle.all_others_sleep() ? quiet_looks_ + 1 : 0;
+    if (watching) look_at_the_others();
+  } else {
+    searching_ = idle.awake(index_);
+  }
+  lively_ = false;
+  drain_inbox();  // what was sent comes before what was polled (D6)
+  make_ready(found);
+  const bool has_work = has_own_work();
+  if (has_work || quiet_looks_ >= quiet_looks_until_the_watch_ends) idle.end_watch(index_);
+  if (searching_) {  // called for roving work that somebody published
+    if (task_base* const task = search(!has_work)) {
+      stop_searching();
+      push_woken(*task);
+      return;
+    }
+    if (has_work) stop_searching();
+  }
+  // This one runs now, so somebody has to watch.
+  if (has_work && scheduler_.shard_count() > 1 && !idle.has_watcher() && idle.sleepers() != 0)
+    scheduler_.call_searcher(index_);
+}
+
+// S3. `lively` comes in as: leave a lone woken task to its own shard, and goes out as whether there is one.
+bool shard::look_once_more(bool& lively) const noexcept {
+  if (!inbox_.looks_empty() || finished_running()) return true;
+  if (!scheduler_.overflow().looks_empty()) return true;
+  const bool leave_lone_ones = std::exchange(lively, false);
+  for (unsigned i = 0; i < scheduler_.shard_count(); ++i) {
+    const shard& other = scheduler_.at(i);
+    if (!other.fresh_.looks_empty()) return true;
+    if (other.woken_.looks_empty()) continue;
+    if (!leave_lone_ones || other.woken_.size_estimate() > 1 || &other == this) return true;
+    lively = true;
+  }
+  if (leave_lone_ones) lively = true;
+  return false;
+}
+
+time_point shard::next_deadline() noexcept {
+  time_point until = pinned_timers_.next_deadline().value_or(time_point::max());
+  if (has_roving_timers_.load(std::memory_order_relaxed)) {
+    const std::lock_guard guard{timers_lock_};
+    until = std::min(until, roving_timers_.next_deadline().value_or(time_point::max()));
+  }
+  return until;
+}
+
+// Looks at everybody's queues until something is found or it has taken long enough. Counts as a searcher meanwhile.
+task_base* shard::search(bool patiently) noexcept {
+  for (lone_sight& sight : sights_) sight.seen = false;
+  lively_ = false;
+  const time_point start = now();
+  const duration limit = patiently ? scheduler_.options().search_for : duration::zero();
+  time_point at = start;
+  for (unsigned round = 0;; ++round) {
+    if (task_base* const task = take_from_others(at)) {
+      count(stolen_);
+      return task;
+    }
+    if (!inbox_.looks_empty() || finished_running()) return nullptr;
+    if (round % 4 == 3 || limit == duration::zero()) {
+      at = now();
+      if (at - start >= limit) break;
+    }
+    relax(round % 8);
+  }
+  // Seen again in the same slice: its shard is in something long. Otherwise it runs its own tasks.
+  for (unsigned i = 0; i < sights_.size(); ++i) {
+    if (!sights_[i].seen) continue;
+    shard& victim = scheduler_.at(i);
+    if (patiently && victim.slices_.load(std::memory_order_relaxed) == sights_[i].slices) {
+      if (task_base* const task = steal_from(victim, true)) {
+        count(stolen_);
+        return task;
+      }
+    }
+    lively_ = true;
+  }
+  return nullptr;
+}
+
+task_base* shard::take_from_others(time_point at) noexcept {
+  if (ready_node* const node = scheduler_.overflow().looks_empty() ? nullptr : scheduler_.overflow().pop())
+    return &as_task(*node);
+  const unsigned shards = scheduler_.shard_count();
+  const unsigned start = random_.below(shards);
+  for (unsigned step = 0; step < shards; ++step) {
+    const unsigned i = start + step < shards ? start + step : start + step - shards;
+    shard& victim = scheduler_.at(i);
+    if (&victim == this) continue;
+    if (task_base* const task = steal_from(victim, false)) return task;
+    if (!sights_[i].seen && !victim.woken_.looks_empty())
+      sights_[i] = {victim.slices_.load(std::memory_order_relaxed), at, true};
+  }
+  return nullptr;
+}
+
+// The oldest of what the victim has; up to half of it comes along. `lone_too`: also its only woken task, which it may
+// be about to run itself.
+task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
+  const std::size_t fresh = victim.fresh_.size_estimate();
+  const std::size_t woken = victim.woken_.size_estimate();
+  if (fresh == 0 && woken <= (lone_too ? 0U : 1U)) return nullptr;
+  if (!victim.thief_lock_.try_lock()) return nullptr;
+  const std::lock_guard guard{victim.thief_lock_, std::adopt_lock};
+  bounded_deque<task_base>& from = woken > (lone_too ? 0U : 1U) ? victim.woken_ : victim.fresh_;
+  bounded_deque<task_base>& to = &from == &victim.woken_ ? woken_ : fresh_;
+  const std::size_t wanted = std::min(steal_at_most, (from.size_estimate() + 1) / 2);
+  task_base* first = nullptr;
+  std::size_t got = 0;
+  while (got < std::max<std::size_t>(wanted, 1)) {
+    if (first != nullptr && to.size_estimate() >= to.capacity()) break;
+    const auto stolen = from.steal();
+    if (stolen.element == nullptr) break;
+    ++got;
+    if (first == nullptr) {
+      first = stolen.element;
+    } else {
+      const bool fits = to.push(*stolen.element);  // ours, and there was room
+      ROVING_ASSERT(fits);
+    }
+  }
+  if (got > 1) count(stolen_, got - 1);
+  return first;
+}
+
+// --- the watch -------------------------------------------------------------------------------------------------------
+
+void shard::look_at_the_others() noexcept {
+  for (unsigned i = 0; i < scheduler_.shard_count(); ++i) {
+    shard& other = scheduler_.at(i);
+    if (&other == this) continue;
+    const std::uint64_t slices = other.slices_.load(std::memory_order_relaxed);
+    const bool overdue = watched_slices_[i] == slices && !scheduler_.idle().is_asleep(i);
+    watched_slices_[i] = slices;
+    if (overdue) service(other);
+  }
+}
+
+void shard::service(shard& stuck) noexcept {
+  ready_list found;
+  if (stuck.parker_->service(found) && !found.empty()) {
+    count(serviced_);
+    make_ready(found);
+  }
+  if (stuck.has_roving_timers_.load(std::memory_order_relaxed)) stuck.expire_roving_timers(now());
+  if (task_base* const task = steal_from(stuck, true)) {
+    count(stolen_);
+    push_woken(*task);
+  }
+}
+
+time_point shard::now() const noexcept { return scheduler_.now(); }
+
+shard_counters shard::counters() const noexcept {
+  const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  shard_counters all;
+  all.spawned = read(spawned_);
+  all.finished = read(finished_);
+  all.slices = read(slices_);
+  all.stolen = read(stolen_);
+  all.serviced = read(serviced_);
+  all.polls = read(polls_);
+  all.sleeps = read(sleeps_);
+  all.wakes = read(wakes_);
+  return all;
+}
+
+}  // namespace roving::detail

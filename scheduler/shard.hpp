@@ -1,0 +1,234 @@
+// A shard: one thread, one event loop. shard.cpp has the loop; idle.hpp how it sleeps; task_base.hpp what it runs.
+//
+// Queues (decisions D5 and D6 of docs/architecture.md say why these):
+//   ready_   pinned tasks and callbacks of this shard, first in first out, a generation at a time. The owner's alone.
+//   fresh_   roving tasks that nobody started: the owner takes the newest, thieves the oldest.
+//   woken_   roving tasks that were parked and are ready again: everybody takes the oldest.
+//   inbox_   pinned work from other threads; drained whole at the start of a turn.
+//   and the scheduler's overflow queue, for roving work that found no room or came from off every shard.
+//
+// A turn is one generation of ready_, then up to R roving tasks, woken before fresh; every 61st takes the oldest fresh one.
+//
+// Who runs: a fiber that parks picks the next one itself and jumps to it. It goes to the loop's own context only for what
+// must be done there: callbacks, polling, timers, sleep.
+//
+// I1  current_ is set before a fiber is entered, by the side that leaves.
+// I2  A pinned task is in ready_ or inbox_ of its home and nowhere else; a roving one never is.
+// I3  ready_ is appended to by the owner's thread only. A roving task that runs here and appends drains the inbox first, so
+//     that what one producer sends to a shard keeps its order though the producer moves (D6).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <roving/counters.hpp>
+#include <roving/detail/ready_node.hpp>
+#include <roving/detail/spin_lock.hpp>
+#include <roving/detail/task_base.hpp>
+
+#include "scheduler/context.hpp"
+#include "scheduler/deque.hpp"
+#include "scheduler/fiber.hpp"
+#include "scheduler/fifo.hpp"
+#include "scheduler/inbox.hpp"
+#include "scheduler/overflow.hpp"
+#include "scheduler/parker.hpp"
+#include "scheduler/random.hpp"
+#include "scheduler/slab.hpp"
+#include "scheduler/stack.hpp"
+#include "scheduler/thread.hpp"
+#include "scheduler/timers.hpp"
+
+namespace roving::detail {
+
+class scheduler;
+
+/// A timer of pinned work: fires on its shard's loop, as a callback of the generation in which it is due.
+struct pinned_timer : timer_node {
+  using function = void (*)(pinned_timer&) noexcept;
+  explicit pinned_timer(function how, function unfired = nullptr) noexcept : fire{how}, drop{unfired} {}
+  function fire;
+  function drop;  // ends it unfired, when the runtime closes first; null where it is on a task's stack
+};
+
+/// A timer of a roving task that waits: expires under a lock by any thread, which claims the waiter.
+struct roving_timer : timer_node {
+  roving_timer(waiter& who, winner how) noexcept : waits{&who}, ends_as{how} {}
+  waiter* waits;
+  winner ends_as;
+};
+
+class shard {
+ public:
+  shard(scheduler& owner, unsigned index);
+  shard(const shard&) = delete;
+  shard& operator=(const shard&) = delete;
+  ~shard();
+
+  // --- its thread: begin, run, end; in that order, by one thread
+
+  void begin_thread(std::optional<unsigned> core);
+  void run() noexcept;
+  void end_thread() noexcept;
+
+  /// Ends run() with the generation that goes on. Its thread only.
+  void stop() noexcept { stop_requested_ = true; }
+
+  /// Makes run() end when no task is alive. Its thread only, shard 0 only.
+  void stop_when_no_task_lives(bool on) noexcept { until_no_task_lives_ = on; }
+
+  /// Ends callbacks and timers that were never run; after run(), when no thread runs it any more.
+  void drop_what_is_left() noexcept;
+
+  // --- for what runs on it
+
+  [[nodiscard]] scheduler& owner() const noexcept { return scheduler_; }
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] parker& where_it_sleeps() const noexcept { return *parker_; }
+  [[nodiscard]] fiber* current_fiber() const noexcept { return current_; }
+  [[nodiscard]] task_base* current() const noexcept { return current_ != nullptr ? current_->active : nullptr; }
+  [[nodiscard]] time_point now() const noexcept;
+  [[nodiscard]] bool is_unwinding() const noexcept { return uncaught_exceptions_of(anchor_) != 0; }
+  [[nodiscard]] thread_anchor& anchor() noexcept { return anchor_; }
+
+  /// Leaves the current fiber for whatever is next; `after` runs once its stack is left. Returns on any thread.
+  void leave(after_switch after, void* argument) noexcept;
+
+  /// Lets everything that is ready on this shard run once.
+  void yield() noexcept;
+
+  /// Runs a pinned task of this shard at once, up to its first suspension.
+  void run_eagerly(task_base& task) noexcept;
+
+  /// Runs fibers that have ended: gives back the stack, or goes on with the next unstarted task. See fiber_main.
+  [[nodiscard]] bool adopt_next(fiber& ended) noexcept;
+
+  void set_timer(pinned_timer& timer, time_point deadline) noexcept { pinned_timers_.set(timer, deadline); }
+  void cancel_timer(pinned_timer& timer) noexcept { pinned_timers_.cancel(timer); }
+
+  [[nodiscard]] slab& blocks() noexcept { return *slab_; }
+  [[nodiscard]] std::uint64_t next_task_number() noexcept;
+  void count_finished() noexcept {
+    finished_.store(finished_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+
+  // --- for its own thread
+
+  /// Puts pinned work of this shard last in line.
+  void append(ready_node& node) noexcept;
+  void push_fresh(task_base& task) noexcept;
+  void push_woken(task_base& task) noexcept;
+
+  // --- for any thread
+
+  /// Takes in pinned work and wakes the shard if it sleeps.
+  void receive(ready_node& node) noexcept;
+  void set_timer(roving_timer& timer, time_point deadline) noexcept;
+  void cancel_timer(roving_timer& timer) noexcept;
+  void wake_if_asleep() noexcept;
+  [[nodiscard]] shard_counters counters() const noexcept;
+  [[nodiscard]] std::uint64_t spawned() const noexcept { return spawned_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
+
+ private:
+  friend class scheduler;
+
+  struct lone_sight {  // of a victim's only woken task
+    std::uint64_t slices = 0;
+    time_point since{};
+    bool seen = false;
+  };
+
+  // the loop
+  [[nodiscard]] bool finished_running() const noexcept;
+  void drain_inbox() noexcept;
+  void poll() noexcept;
+  void queue_due_timers() noexcept;
+  void run_ready() noexcept;
+  void enter(task_base& task) noexcept;
+  void run_due_timers() noexcept;
+  static void run_due_timers_of(ready_node& marker) noexcept;
+
+  // choosing
+  [[nodiscard]] ready_node* pick(bool on_loop) noexcept;
+  [[nodiscard]] task_base* next_roving() noexcept;
+  [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
+  [[nodiscard]] context& next_context(fiber& leaving) noexcept;
+  void look_at_the_clock() noexcept;
+  void count_slice() noexcept { slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+
+  // having nothing to do
+  [[nodiscard]] bool has_own_work() const noexcept;
+  void wait_for_work() noexcept;
+  void sleep() noexcept;
+  [[nodiscard]] bool look_once_more(bool& lively) const noexcept;
+  [[nodiscard]] time_point next_deadline() noexcept;
+  [[nodiscard]] task_base* search(bool patiently) noexcept;
+  [[nodiscard]] task_base* take_from_others(time_point now) noexcept;
+  [[nodiscard]] task_base* steal_from(shard& victim, bool lone_too) noexcept;
+  void stop_searching() noexcept;
+  void look_at_the_others() noexcept;
+  void service(shard& stuck) noexcept;
+  void expire_roving_timers(time_point now) noexcept;
+  void publish(bool lone) noexcept;
+  void spill(bounded_deque<task_base>& full) noexcept;
+
+  // --- the owner's own
+  scheduler& scheduler_;
+  const unsigned index_;
+  fiber* current_ = nullptr;
+  thread_anchor anchor_{};
+  context loop_;
+  fifo ready_;
+  std::size_t generation_left_ = 0;
+  unsigned roving_left_ = 0;
+  unsigned lent_ = 0;          // to roving work, in a generation that takes long
+  unsigned roving_picks_ = 0;
+  unsigned until_clock_ = 16;  // switches
+  unsigned since_poll_ = 0;    // tasks
+  bool interrupted_ = false;   // the loop is wanted
+  bool poll_wanted_ = false;
+  bool stop_requested_ = false;
+  bool until_no_task_lives_ = false;
+  bool searching_ = false;
+  bool lively_ = false;        // a lone woken task was seen, and then run by its own shard
+  bool timers_queued_ = false;
+  unsigned quiet_looks_ = 0;
+  time_point last_poll_{};
+  timer_wheel pinned_timers_;
+  timer_batch due_;
+  ready_node due_marker_;
+  stack_cache stacks_;
+  slab* slab_;
+  std::uint64_t task_numbers_ = 0;
+  random_source random_;
+  std::unique_ptr<parker> parker_;
+  std::vector<lone_sight> sights_;
+  std::vector<std::uint64_t> watched_slices_;
+  std::optional<shard_thread_settings> thread_settings_;
+  std::optional<alternate_signal_stack> signal_stack_;
+
+  // --- written by the owner, read by others
+  alignas(64) std::atomic<std::uint64_t> slices_{0};
+  std::atomic<std::uint64_t> spawned_{0};
+  std::atomic<std::uint64_t> finished_{0};
+  std::atomic<std::uint64_t> stolen_{0};
+  std::atomic<std::uint64_t> serviced_{0};
+  std::atomic<std::uint64_t> polls_{0};
+  std::atomic<std::uint64_t> sleeps_{0};
+  std::atomic<std::uint64_t> wakes_{0};
+
+  // --- shared
+  alignas(64) inbox<ready_node> inbox_;
+  alignas(64) bounded_deque<task_base> fresh_;
+  bounded_deque<task_base> woken_;
+  alignas(64) spin_lock thief_lock_;  // one thief at a time
+  spin_lock timers_lock_;
+  timer_wheel roving_timers_;         // guarded by timers_lock_
+  std::atomic<bool> has_roving_timers_{false};
+};
+
+}  // namespace roving::detail

@@ -1,0 +1,264 @@
+// See task_base.hpp. The life of a task: allocate, start, run, end, release.
+#include <roving/detail/task_base.hpp>
+
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+#include <roving/detail/assert.hpp>
+#include <roving/error.hpp>
+
+#include "scheduler/scheduler.hpp"
+#include "scheduler/shard.hpp"
+#include "scheduler/slab.hpp"
+#include "scheduler/this_shard.hpp"
+
+namespace roving::detail {
+namespace {
+
+bool cancel_task(future_base& future, const cancel_message& message) {
+  return static_cast<task_base&>(future).request_cancel(message);
+}
+
+void report_unfetched(task_base& task) noexcept {
+  scheduler* const owner = task.origin->owner();
+  try {
+    const unhandled what{"task exception was never retrieved", task.error_unfetched(), task.name()};
+    if (owner != nullptr)
+      owner->report(what);
+    else
+      report_on_stderr(what);
+  } catch (...) {  // no memory for the report
+  }
+}
+
+void destroy_task(future_base& future) noexcept { static_cast<task_base&>(future).recycle(); }
+
+constexpr future_operations operations_of_tasks{&cancel_task, &destroy_task, true};
+
+void check_stack_size(std::size_t size_bytes, const char* call) {
+  if (size_bytes < minimum_stack_size_bytes || size_bytes > maximum_stack_size_bytes)
+    throw std::invalid_argument{std::string{call} + ": a stack of " + std::to_string(size_bytes) +
+                                " bytes is not possible; it must be between " +
+                                std::to_string(minimum_stack_size_bytes) + " and " +
+                                std::to_string(maximum_stack_size_bytes)};
+}
+
+}  // namespace
+
+static_assert(sizeof(task_base) <= task_base::block_size_bytes - 32);
+
+task_base::task_base(slab* from) noexcept
+    : parkable{ready_kind::task}, future_base{&operations_of_tasks}, origin{from} {
+  references_.store(0, std::memory_order_relaxed);
+}
+
+task_base& allocate_task(const attributes& what, spawn_site site, const char* call) {
+  shard* const here = this_shard();
+  if (here == nullptr) throw no_shard{call};
+  scheduler& owner = here->owner();
+  const task_base* const parent = here->current();
+
+  bool is_roving = false;
+  shard* home = here;
+  switch (what.placement.how()) {
+    case placement::kind::inherited: is_roving = parent != nullptr && parent->roving; break;
+    case placement::kind::here: break;
+    case placement::kind::anywhere: is_roving = true; break;
+    case placement::kind::on_shard:
+      if (what.placement.shard() >= owner.shard_count())
+        throw std::out_of_range{std::string{call} + ": on_shard(" + std::to_string(what.placement.shard()) +
+                                "), but the runtime has " + std::to_string(owner.shard_count()) +
+                                " shards, numbered from 0"};
+      home = &owner.at(what.placement.shard());
+      break;
+  }
+  if (what.eager && (is_roving || home != here))
+    throw std::invalid_argument{std::string{call} + ": an eager task runs at once, so it must be pinned here"};
+  const std::size_t stack_size = what.stack_size_bytes != 0 ? what.stack_size_bytes : owner.options().stack_size_bytes;
+  if (what.stack_size_bytes != 0) check_stack_size(what.stack_size_bytes, call);
+
+  task_base& task = here->blocks().take();
+  task.roving = is_roving;
+  task.eager = what.eager;
+  task.home = home;
+  task.site_file = site.file;
+  task.site_line = site.line;
+  task.number = here->next_task_number();
+  task.stack_size_bytes = static_cast<std::uint32_t>(stack_size);
+  try {
+    if (!what.name.empty()) task.set_name(what.name);
+  } catch (...) {
+    abandon_task(task);
+    throw;
+  }
+  return task;
+}
+
+void abandon_task(task_base& task) noexcept {
+  this_shard()->count_finished();
+  task.body = nullptr;
+  task.recycle();
+}
+
+void start_task(task_base& task) {
+  shard& here = *this_shard();
+  task.references_.store(2, std::memory_order_release);  // walkers may look at it from here on
+  if (task.eager)
+    here.run_eagerly(task);
+  else if (task.roving)
+    here.push_fresh(task);
+  else if (task.home == &here)
+    here.append(task);
+  else
+    task.home->receive(task);
+}
+
+void task_base::run() noexcept {
+  outcome how = outcome::value;
+  std::exception_ptr error;
+  if (claims.take_pending()) {  // cancelled before its first step
+    body->destroy_callable(*this);
+    how = outcome::cancelled;
+    const std::lock_guard guard{lock()};
+    if (extras && extras->marked) error = std::make_exception_ptr(cancelled{std::move(extras->marked)});
+  } else {
+    try {
+      body->invoke(*this);
+    } catch (const cancelled& thrown) {
+      how = outcome::cancelled;
+      if (thrown.has_message()) error = std::current_exception();
+    } catch (...) {
+      how = outcome::error;
+      error = std::current_exception();
+    }
+    if (how == outcome::value && claims.take_pending()) {  // it ended before the cancel reached it
+      body->destroy_value(*this);
+      how = outcome::cancelled;
+      const std::lock_guard guard{lock()};
+      if (extras && extras->marked) error = std::make_exception_ptr(cancelled{std::move(extras->marked)});
+    }
+  }
+  end(how, std::move(error));
+}
+
+void task_base::fail_unstarted(std::exception_ptr error) noexcept {
+  body->destroy_callable(*this);
+  end(outcome::error, std::move(error));
+}
+
+void task_base::end(outcome how, std::exception_ptr error) noexcept {
+  runs_on = nullptr;
+  finish(how, std::move(error));
+  this_shard()->count_finished();
+  release();
+}
+
+// The last reference went, or it never had one.
+void task_base::recycle() noexcept {
+  if (body != nullptr) {
+    if (status() == outcome::error && !is_fetched()) report_unfetched(*this);
+    if (status() == outcome::value) body->destroy_value(*this);
+    body = nullptr;
+  }
+  error_ = nullptr;
+  extras.reset();
+  cancel_requests = 0;
+  no_cancel_depth = 0;
+  awaits = nullptr;
+  waits_in = nullptr;
+  first_ = last_ = nullptr;
+  claims.reuse();
+  fetched_.store(false, std::memory_order_relaxed);
+  status_.store(outcome::pending, std::memory_order_relaxed);
+  references_.store(0, std::memory_order_relaxed);
+  const shard* const here = this_shard();
+  origin->give_back(*this, here != nullptr && &const_cast<shard*>(here)->blocks() == origin);
+}
+
+bool task_base::request_cancel(const cancel_message& message) {
+  // Down the chain of what waits for what, without recursion. `task` is who is asked now; `asker` the task that waits for
+  // it, to be marked if this one is done already.
+  future_reference<task_base> asker;
+  auto task = future_reference<task_base>::share(*this);
+  for (;;) {
+    future_reference<> awaited;
+    bool taken = false;
+    bool wake = false;
+    {
+      const std::lock_guard guard{task->lock()};
+      if (!task->is_done()) {
+        taken = true;
+        if (message) (void)task->extra();  // before anything has changed
+        ++task->cancel_requests;
+        switch (task->claims.cancel()) {
+          case cancel_result::marked:
+            if (message || task->extras) task->extra().marked = message;
+            break;
+          case cancel_result::claimed: wake = true; [[fallthrough]];
+          case cancel_result::claimed_early:
+            if (message || task->extras) task->extra().delivered = message;
+            break;
+          case cancel_result::forward:
+            awaited = future_reference<>::share(*task->awaits);
+            task->claims.unpin();
+            break;
+        }
+      }
+    }
+    if (wake) make_ready(*task);
+    if (!taken) {
+      if (!asker) return false;
+      const std::lock_guard guard{asker->lock()};
+      if (message) asker->extra().marked = message;
+      asker->claims.mark();
+      return true;
+    }
+    if (!awaited) return true;
+    if (!awaited->is_task()) {
+      if (!awaited->cancel(message)) {
+        const std::lock_guard guard{task->lock()};
+        if (message || task->extras) task->extra().marked = message;
+        task->claims.mark();
+      }
+      return true;
+    }
+    asker = std::move(task);
+    task = future_reference<task_base>{static_cast<task_base*>(awaited.take())};
+  }
+}
+
+std::uint32_t task_base::uncancel() noexcept {
+  const std::lock_guard guard{lock()};
+  if (cancel_requests != 0 && --cancel_requests == 0) claims.take_pending();
+  return cancel_requests;
+}
+
+std::uint32_t task_base::cancelling() noexcept {
+  const std::lock_guard guard{lock()};
+  return cancel_requests;
+}
+
+task_extras& task_base::extra() {
+  if (!extras) extras = std::make_unique<task_extras>();
+  return *extras;
+}
+
+std::string task_base::name() const {
+  const std::lock_guard guard{const_cast<task_base*>(this)->lock()};
+  if (extras && !extras->name.empty()) return extras->name;
+  return "Task-" + std::to_string(number);
+}
+
+void task_base::set_name(std::string_view name) {
+  std::string copy{name};
+  const std::lock_guard guard{lock()};
+  extra().name = std::move(copy);
+}
+
+task_base* current_task() noexcept {
+  const shard* const here = this_shard();
+  return here != nullptr ? here->current() : nullptr;
+}
+
+}  // namespace roving::detail

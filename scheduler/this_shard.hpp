@@ -1,0 +1,18 @@
+// Which shard the calling thread is. The only home of thread_local.
+//
+// A compiler may take the address of a thread-local before a suspension and use it after, on another thread; noinline
+// alone does not stop clang, nor link-time optimization. Returning a pointer that went through an empty asm statement
+// does, with every compiler, flag and kind of library that was tried. So: call this again after whatever may suspend, and
+// never keep what it returned across.
+#pragma once
+
+#include <roving/detail/ready_node.hpp>
+
+namespace roving::detail {
+
+/// The shard that the calling thread is, or null.
+[[nodiscard]] shard* this_shard() noexcept;
+
+void set_this_shard(shard* now) noexcept;
+
+}  // namespace roving::detail

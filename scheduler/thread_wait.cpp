@@ -1,0 +1,46 @@
+// See thread_wait.hpp. A mutex and a condition variable, since the waker must be done with them when the waiter returns:
+// it signals with the mutex held, and the waiter returns only after it had the mutex.
+#include "scheduler/thread_wait.hpp"
+
+#include <condition_variable>
+#include <mutex>
+
+#include <roving/detail/assert.hpp>
+
+namespace roving::detail {
+namespace {
+
+struct thread_signal {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool set = false;
+};
+
+}  // namespace
+
+wait_end block_thread(waiter& self, spin_lock& held, time_point deadline) noexcept {
+  thread_signal signal;
+  self.thread.signal = &signal;
+  const bool armed = self.thread.claims.arm(wait_mode::masked);
+  ROVING_ASSERT(armed);  // nobody cancels a thread
+  held.unlock();
+
+  std::unique_lock guard{signal.mutex};
+  if (deadline == time_point::max()) {
+    signal.changed.wait(guard, [&] { return signal.set; });
+    return wait_end::event;
+  }
+  if (signal.changed.wait_until(guard, deadline, [&] { return signal.set; })) return wait_end::event;
+  if (self.thread.claims.claim(self.epoch, winner::timeout) != claim_result::lost) return wait_end::timeout;
+  signal.changed.wait(guard, [&] { return signal.set; });  // claimed already: the waker is on its way
+  return wait_end::event;
+}
+
+void wake_thread(ready_node& thread) noexcept {
+  auto& signal = *static_cast<thread_signal*>(static_cast<waiting_thread&>(static_cast<parkable&>(thread)).signal);
+  const std::lock_guard guard{signal.mutex};
+  signal.set = true;
+  signal.changed.notify_one();
+}
+
+}  // namespace roving::detail

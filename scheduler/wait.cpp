@@ -1,0 +1,303 @@
+// See wait.hpp; the claim word has the races.
+#include <roving/detail/wait.hpp>
+
+#include <mutex>
+#include <utility>
+
+#include <roving/detail/assert.hpp>
+#include <roving/detail/future_base.hpp>
+#include <roving/detail/task_base.hpp>
+#include <roving/error.hpp>
+
+#include "scheduler/scheduler.hpp"
+#include "scheduler/shard.hpp"
+#include "scheduler/this_shard.hpp"
+#include "scheduler/thread_wait.hpp"
+
+namespace roving::detail {
+namespace {
+
+task_base& as_task(parkable& node) noexcept { return static_cast<task_base&>(node); }
+
+bool is_masked(const shard& here, const task_base& task) noexcept {
+  return task.no_cancel_depth != 0 || here.is_unwinding();
+}
+
+// A park that refused because a cancel was pending ends as if the cancel had claimed it, one generation later.
+void end_by_mark(task_base& task) noexcept {
+  {
+    const std::lock_guard guard{task.lock()};
+    task.claims.end_by_mark();
+    if (task.extras) task.extras->delivered = std::move(task.extras->marked);
+  }
+  make_ready(task);
+}
+
+// What is left to do for a task that has left its stack. Lies on that stack: nothing of it is read once the task is
+// armed and its lock released.
+struct departure {
+  task_base* task;
+  spin_lock* held;
+  wait_mode mode;
+  future_base* awaited;
+};
+
+void arm(void* argument) noexcept {
+  const departure leaving = *static_cast<departure*>(argument);
+  const bool armed = leaving.task->claims.arm(leaving.mode);
+  leaving.held->unlock();
+  if (!armed) end_by_mark(*leaving.task);
+}
+
+// As above for a wait that passes cancels on. Until the lock is released the task can't wake, so that what it awaits is
+// there. A mark that is found here goes to what is awaited; if that is done, it stays with the task.
+void arm_forwarding(void* argument) noexcept {
+  const departure leaving = *static_cast<departure*>(argument);
+  const bool armed = leaving.task->claims.arm(wait_mode::forwards);
+  ROVING_ASSERT(armed);
+  if (!leaving.task->claims.is_pending()) {
+    leaving.held->unlock();
+    return;
+  }
+  leaving.task->add_reference();
+  leaving.awaited->add_reference();
+  leaving.held->unlock();
+  if (leaving.task->claims.take_pending()) {
+    cancel_message message;
+    {
+      const std::lock_guard guard{leaving.task->lock()};
+      if (leaving.task->extras) message = leaving.task->extras->marked;
+    }
+    if (!leaving.awaited->cancel(message)) leaving.task->claims.mark();
+  }
+  leaving.awaited->release();
+  leaving.task->release();
+}
+
+void commit(void* argument) noexcept {
+  task_base& task = *static_cast<task_base*>(argument);
+  if (!task.claims.commit()) make_ready(task);  // claimed on the way
+}
+
+// Back on its stack: what ended the wait, once nobody reads any more what it waited for.
+wait_end settle(task_base& task, bool masked) noexcept {
+  const winner who = task.claims.settled();
+  task.waits_in = nullptr;
+  if (who == winner::cancel) {
+    task.claims.take_pending();  // a second cancel before the first was thrown is the same throw
+    return wait_end::cancelled;
+  }
+  if (!masked && task.claims.is_pending()) {
+    const std::lock_guard guard{task.lock()};
+    if (task.claims.take_pending()) {
+      if (task.extras) task.extras->delivered = std::move(task.extras->marked);
+      return wait_end::cancelled;
+    }
+  }
+  return who == winner::timeout ? wait_end::timeout : wait_end::event;
+}
+
+}  // namespace
+
+waiter::waiter(const char* call) : thread{ready_kind::thread, &wake_thread} {
+  shard* const here = this_shard();
+  if (here == nullptr) {
+    who = &thread;
+  } else {
+    task_base* const task = here->current();
+    if (task == nullptr) throw not_in_task{call};
+    task->waits_in = call;
+    who = task;
+  }
+  epoch = who->claims.next_epoch();
+}
+
+bool claim(waiter& self, winner how, ready_list& wakes) noexcept {
+  parkable& who = *self.who;
+  const claim_result result = who.claims.claim(self.epoch, how);
+  if (result == claim_result::won) wakes.push(who);
+  return result != claim_result::lost;
+}
+
+bool grant(waiter& self, ready_list& wakes) noexcept {
+  parkable& who = *self.who;
+  // Written before the claim publishes it; only read when the claim was won, since grants are made under one lock.
+  self.granted = true;
+  const claim_result result = who.claims.claim(self.epoch, winner::event);
+  if (result == claim_result::lost) {
+    self.granted = false;
+    return false;
+  }
+  if (result == claim_result::won) wakes.push(who);
+  return true;
+}
+
+wait_end park(waiter& self, spin_lock& held) noexcept {
+  if (self.who == &self.thread) {
+    block_thread(self, held, time_point::max());
+    return wait_end::event;
+  }
+  task_base& task = as_task(*self.who);
+  shard& here = *this_shard();
+  const bool masked = is_masked(here, task);
+  departure leaving{&task, &held, masked ? wait_mode::masked : wait_mode::claimable, nullptr};
+  here.leave(&arm, &leaving);
+  return settle(task, masked);
+}
+
+wait_end park_until(waiter& self, spin_lock& held, time_point deadline) noexcept {
+  if (deadline == time_point::max()) return park(self, held);
+  if (self.who == &self.thread) return block_thread(self, held, deadline);
+  task_base& task = as_task(*self.who);
+  shard& here = *this_shard();
+  const bool masked = is_masked(here, task);
+  if (!task.claims.prepare(masked ? wait_mode::masked : wait_mode::claimable)) {
+    held.unlock();
+    here.leave([](void* who) noexcept { end_by_mark(*static_cast<task_base*>(who)); }, &task);
+    return settle(task, masked);
+  }
+  held.unlock();
+  if (task.roving) {
+    roving_timer timer{self, winner::timeout};
+    here.set_timer(timer, deadline);
+    here.leave(&commit, &task);
+    here.cancel_timer(timer);  // of the shard where it was set, wherever this is now
+  } else {
+    struct timeout : pinned_timer {
+      explicit timeout(waiter& who) noexcept
+          : pinned_timer{[](pinned_timer& timer) noexcept {
+              ready_list wakes;
+              claim(*static_cast<timeout&>(timer).waits, winner::timeout, wakes);
+              make_ready(wakes);
+            }},
+            waits{&who} {}
+      waiter* waits;
+    } timer{self};
+    here.set_timer(timer, deadline);
+    here.leave(&commit, &task);
+    here.cancel_timer(timer);
+  }
+  return settle(task, masked);
+}
+
+wait_end park_for_time(const char* call, time_point deadline) {
+  waiter self{call};
+  spin_lock nothing;
+  if (self.who == &self.thread) {
+    nothing.lock();
+    return block_thread(self, nothing, deadline);
+  }
+  task_base& task = as_task(*self.who);
+  shard& here = *this_shard();
+  const bool masked = is_masked(here, task);
+  if (task.roving) {
+    if (!task.claims.prepare(masked ? wait_mode::masked : wait_mode::claimable)) {
+      here.leave([](void* who) noexcept { end_by_mark(*static_cast<task_base*>(who)); }, &task);
+      return settle(task, masked);
+    }
+    roving_timer timer{self, winner::event};
+    here.set_timer(timer, deadline);
+    here.leave(&commit, &task);
+    here.cancel_timer(timer);
+    return settle(task, masked);
+  }
+  struct alarm : pinned_timer {
+    explicit alarm(waiter& who) noexcept
+        : pinned_timer{[](pinned_timer& timer) noexcept {
+            ready_list wakes;
+            grant(*static_cast<alarm&>(timer).waits, wakes);
+            make_ready(wakes);
+          }},
+          waits{&who} {}
+    waiter* waits;
+  } timer{self};
+  here.set_timer(timer, deadline);
+  nothing.lock();
+  departure leaving{&task, &nothing, masked ? wait_mode::masked : wait_mode::claimable, nullptr};
+  here.leave(&arm, &leaving);
+  here.cancel_timer(timer);
+  return settle(task, masked);
+}
+
+bool park_forwarding(waiter& self, spin_lock& held, future_base& awaited) noexcept {
+  if (self.who == &self.thread) {
+    block_thread(self, held, time_point::max());
+    return false;
+  }
+  task_base& task = as_task(*self.who);
+  shard& here = *this_shard();
+  const bool masked = is_masked(here, task);
+  departure leaving{&task, &held, wait_mode::masked, &awaited};
+  if (masked) {
+    here.leave(&arm, &leaving);
+  } else {
+    task.awaits = &awaited;
+    here.leave(&arm_forwarding, &leaving);
+  }
+  const wait_end end = settle(task, masked);
+  task.awaits = nullptr;
+  return end == wait_end::cancelled;
+}
+
+bool yield_now(const char* call) {
+  shard* here = this_shard();
+  task_base* const task = here != nullptr ? here->current() : nullptr;
+  if (task == nullptr) throw not_in_task{call};
+  const bool masked = is_masked(*here, *task);
+  here->yield();
+  if (masked || !task->claims.is_pending()) return false;
+  const std::lock_guard guard{task->lock()};
+  if (!task->claims.take_pending()) return false;
+  if (task->extras) task->extras->delivered = std::move(task->extras->marked);
+  return true;
+}
+
+void throw_cancelled() {
+  task_base& task = *current_task();
+  cancel_message message;
+  {
+    const std::lock_guard guard{task.lock()};
+    if (task.extras) message = std::exchange(task.extras->delivered, nullptr);
+  }
+  throw cancelled{std::move(message)};
+}
+
+void make_ready(ready_node& node) noexcept {
+  switch (node.kind) {
+    case ready_kind::task: {
+      auto& task = static_cast<task_base&>(static_cast<parkable&>(node));
+      shard* const here = this_shard();
+      shard& home = *task.home;
+      if (!task.roving) {
+        if (here == &home)
+          home.append(node);
+        else
+          home.receive(node);
+      } else if (here != nullptr && &here->owner() == &home.owner()) {
+        here->push_woken(task);
+      } else {
+        home.owner().overflow().push(node);
+        if (home.owner().idle().should_call(false)) home.owner().call_searcher(home.index());
+      }
+      return;
+    }
+    case ready_kind::posted: {
+      shard& home = *static_cast<posted_callback&>(node).home;
+      if (this_shard() == &home)
+        home.append(node);
+      else
+        home.receive(node);
+      return;
+    }
+    case ready_kind::thread:
+    case ready_kind::direct:
+      node.run(node);
+      return;
+  }
+}
+
+void make_ready(ready_list& nodes) noexcept {
+  while (ready_node* const node = nodes.pop()) make_ready(*node);
+}
+
+}  // namespace roving::detail
