@@ -1,0 +1,47 @@
+// The event: a flag and those who wait for it. A waiter that was woken returns without a second look at the flag.
+#include <mutex>
+
+#include <roving/event.hpp>
+
+#include "sync/waiters.hpp"
+
+namespace roving {
+
+void event::set() noexcept {
+  detail::ready_list wakes;
+  {
+    const std::scoped_lock guard{lock_};
+    if (set_.load(std::memory_order_relaxed)) return;  // lock_ orders it
+    set_.store(true, std::memory_order_release);       // [set]
+    detail::wake_all(waiters_, wakes);
+  }
+  detail::make_ready(wakes);
+}
+
+void event::clear() noexcept {
+  const std::scoped_lock guard{lock_};
+  set_.store(false, std::memory_order_relaxed);  // says nothing about what was done before
+}
+
+void event::wait() {
+  // Not without the lock, though is_set() would do: who returns may destroy the event, and set() is done with it only
+  // when lock_ is free.
+  std::unique_lock guard{lock_};
+  if (set_.load(std::memory_order_relaxed)) return;
+  detail::waiter self{"event::wait"};
+  waiters_.push_back(self);
+  const detail::wait_end end = detail::park(self, *guard.release());
+  if (end != detail::wait_end::cancelled) return;
+  {
+    const std::scoped_lock relock{lock_};
+    detail::leave(waiters_, self);
+  }
+  detail::throw_cancelled();
+}
+
+std::size_t event::waiting() const noexcept {
+  const std::scoped_lock guard{lock_};
+  return waiters_.size();
+}
+
+}  // namespace roving

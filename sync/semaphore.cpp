@@ -1,0 +1,105 @@
+// The semaphores. The order is asyncio.Semaphore's, as of 3.13.
+//
+// A permit is the waiter's as soon as it is woken: release() counts it off for it. So value_ has only what nobody owns,
+// and a newcomer may take of it when nobody waits and nobody who was woken has yet to run. Whoever comes back from
+// waiting gives out what is left, since newcomers may have queued behind it while there were permits.
+#include <limits>
+#include <mutex>
+
+#include <roving/bounded_semaphore.hpp>
+#include <roving/semaphore.hpp>
+
+#include "sync/waiters.hpp"
+
+namespace roving {
+
+semaphore::semaphore(std::ptrdiff_t permits) : value_{permits} {
+  if (permits < 0) throw broken_contract{"a semaphore begins with no negative number of permits"};
+}
+
+// Under lock_, as all below that say nothing else.
+bool semaphore::must_wait() const noexcept {
+  return value_ == 0 || woken_ != 0 || detail::first_not_cancelled(waiters_) != nullptr;
+}
+
+bool semaphore::give_to_next(detail::ready_list& wakes) noexcept {
+  if (!detail::wake_first(waiters_, wakes)) return false;
+  --value_;
+  ++woken_;
+  return true;
+}
+
+void semaphore::acquire() {
+  std::unique_lock guard{lock_};
+  if (!must_wait()) {
+    --value_;
+    return;
+  }
+  detail::waiter self{"semaphore::acquire"};
+  waiters_.push_back(self);
+  const detail::wait_end end = detail::park(self, *guard.release());
+
+  detail::ready_list wakes;
+  guard = std::unique_lock{lock_};
+  detail::leave(waiters_, self);
+  if (self.granted) --woken_;
+  const bool is_cancelled = end == detail::wait_end::cancelled;
+  if (is_cancelled && self.granted) ++value_;
+  while (value_ > 0 && give_to_next(wakes)) {
+  }
+  guard.unlock();
+  detail::make_ready(wakes);
+  if (is_cancelled) detail::throw_cancelled();
+}
+
+bool semaphore::try_acquire() noexcept {
+  detail::ready_list wakes;
+  {
+    const std::scoped_lock guard{lock_};
+    if (!must_wait()) {
+      --value_;
+      return true;
+    }
+    while (value_ > 0 && give_to_next(wakes)) {  // as who comes back from waiting does, and does not have to now
+    }
+  }
+  detail::make_ready(wakes);
+  return false;
+}
+
+void semaphore::release(std::ptrdiff_t permits) {
+  if (permits < 0) throw broken_contract{"semaphore::release() gives back no negative number of permits"};
+  if (!release_within(std::numeric_limits<std::ptrdiff_t>::max(), permits))
+    throw broken_contract{"semaphore::release() would make more permits than can be counted"};
+}
+
+// Takes the lock itself. False when there would be more than `bound`: nothing has changed then.
+bool semaphore::release_within(std::ptrdiff_t bound, std::ptrdiff_t permits) noexcept {
+  detail::ready_list wakes;
+  {
+    const std::scoped_lock guard{lock_};
+    if (permits > bound - value_) return false;
+    value_ += permits;
+    for (std::ptrdiff_t given = 0; given < permits && give_to_next(wakes);) ++given;
+  }
+  detail::make_ready(wakes);
+  return true;
+}
+
+bool semaphore::locked() const noexcept {
+  const std::scoped_lock guard{lock_};
+  return must_wait();
+}
+
+std::ptrdiff_t semaphore::value() const noexcept {
+  const std::scoped_lock guard{lock_};
+  return value_;
+}
+
+void bounded_semaphore::release(std::ptrdiff_t permits) {
+  if (permits < 0) throw broken_contract{"bounded_semaphore::release() gives back no negative number of permits"};
+  if (!permits_.release_within(bound_, permits))
+    throw released_too_often{"bounded_semaphore::release() was called more often than acquire()"};
+}
+
+}  // namespace roving
