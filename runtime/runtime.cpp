@@ -6,8 +6,13 @@
 
 #include "io/poller.hpp"
 #include "io/system_calls.hpp"
+#include "runtime/arena_pool.hpp"
 #include "scheduler/cores.hpp"
+#include "scheduler/gate.hpp"
+#include "scheduler/interrupt.hpp"
 #include "scheduler/scheduler.hpp"
+#include "scheduler/shard.hpp"
+#include "scheduler/this_shard.hpp"
 
 namespace roving {
 namespace {
@@ -15,6 +20,8 @@ namespace {
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument{"roving::options: " + what}; }
 
 detail::scheduler_options checked(const options& chosen) {
+  if (detail::this_shard() != nullptr)
+    throw broken_contract{"roving::run: the calling thread runs a shard already; a runtime can't be made inside another"};
   detail::scheduler_options made;
   if (chosen.shards == 0U) refuse("shards must not be 0; leave it out for one per core");
   made.shards = chosen.shards ? *chosen.shards : detail::default_shard_count();
@@ -32,6 +39,16 @@ detail::scheduler_options checked(const options& chosen) {
     refuse("deque_capacity must be a power of two from 2 on");
   if (chosen.roving_per_turn == 0 || chosen.poll_every_tasks == 0) refuse("roving_per_turn and poll_every_tasks must not be 0");
   if (chosen.watch_interval <= duration::zero()) refuse("watch_interval must be above 0");
+  if (chosen.blocking_threads_at_most == 0) refuse("blocking_threads_at_most must not be 0");
+  if (chosen.blocking_idle_for < duration::zero()) refuse("blocking_idle_for must not be below 0");
+  made.usable_cores = cores;
+  made.blocking_threads_at_most = chosen.blocking_threads_at_most;
+  made.blocking_idle_for = chosen.blocking_idle_for;
+  made.make_compute_pool = [threads = chosen.compute_threads != 0 ? chosen.compute_threads : made.shards,
+                            idle_for = chosen.blocking_idle_for, cores]() -> std::unique_ptr<detail::job_pool> {
+    return detail::make_arena_pool(
+        {.threads_at_most = threads, .idle_for = idle_for, .thread_name = "roving-compute", .cores = cores});
+  };
   made.stack_size_bytes = chosen.stack_size_bytes;
   made.poll_every_generation = chosen.poll == poll_policy::every_generation;
   made.poll_every_tasks = chosen.poll_every_tasks;
@@ -43,18 +60,32 @@ detail::scheduler_options checked(const options& chosen) {
   made.shutdown_deadline = chosen.shutdown_deadline;
   made.on_shutdown_stuck = chosen.on_shutdown_stuck;
   made.on_unhandled = chosen.on_unhandled;
+  if (chosen.debug) made.slow_slice = chosen.slow_slice;
+  made.on_slow_slice = chosen.on_slow_slice;
   made.make_parker = [](unsigned) { return detail::make_poller(detail::real_system_calls()); };
   return made;
 }
 
 }  // namespace
 
-runtime::runtime(const options& chosen) : scheduler_{std::make_unique<detail::scheduler>(checked(chosen))} {}
+runtime::runtime(const options& chosen)
+    : scheduler_{std::make_unique<detail::scheduler>(checked(chosen))}, handles_sigint_{chosen.handle_sigint} {}
 
 runtime::~runtime() { close(); }
 
-void runtime::run_main(const std::function<detail::future_reference<detail::task_base>()>& begin) {
-  scheduler_->run(begin);
+detail::future_reference<detail::task_base> runtime::run_main(
+    const std::function<detail::future_reference<detail::task_base>()>& begin) {
+  detail::interrupt_guard interrupts;
+  auto main = scheduler_->run([&] {
+    auto made = begin();
+    if (handles_sigint_) interrupts.watch(scheduler_->at(0), *made);
+    return made;
+  });
+  if (!main->is_done()) throw invalid_state{"run: stopped before its main task had ended; it goes on in the next run()"};
+  // As asyncio.run: it was this cancel and no other by which it ended.
+  if (interrupts.was_interrupted() && main->status() == detail::outcome::cancelled && main->uncancel() == 0)
+    throw interrupted{};
+  return main;
 }
 
 void runtime::send(detail::posted_callback& what, placement where) {
@@ -68,14 +99,35 @@ void runtime::send(detail::posted_callback& what, placement where) {
   if (!scheduler_->send(what, to)) throw runtime_closed{"submit"};
 }
 
+runtime_shard runtime::on_shard(unsigned shard) const {
+  if (shard >= shards())
+    throw std::out_of_range{"runtime::on_shard(" + std::to_string(shard) + "), but the runtime has " +
+                            std::to_string(shards()) + " shards, numbered from 0"};
+  return runtime_shard{detail::counted_reference<detail::counted>::share(scheduler_->door(shard).get())};
+}
+
+void runtime::stop() {
+  detail::shard* const local = detail::this_shard();
+  if (local != nullptr && &local->door() == scheduler_->door(0).get())
+    local->stop();
+  else
+    on_shard(0).post([] { detail::this_shard()->stop(); });
+}
+
 void runtime::close() { scheduler_->close(); }
 
 unsigned runtime::shards() const noexcept { return scheduler_->shard_count(); }
 
+std::vector<task_view> runtime::all_tasks() const { return detail::views_of(scheduler_->live_tasks()); }
+std::vector<task_view> runtime::all_tasks(unsigned shard) const { return detail::views_of(scheduler_->live_tasks(shard)); }
+
 std::vector<shard_counters> runtime::counters() const {
   std::vector<shard_counters> all;
-  if (scheduler_->is_closed()) return all;
-  for (unsigned i = 0; i < shards(); ++i) all.push_back(scheduler_->at(i).counters());
+  for (unsigned i = 0; i < shards(); ++i) {
+    const detail::gate_pass inside{*scheduler_->door(i)};
+    if (!inside) return {};
+    all.push_back(inside->counters());
+  }
   return all;
 }
 

@@ -30,6 +30,11 @@ unsigned shard() {
 }
 
 bool is_roving() { return current("this_task::is_roving").roving; }
+
+task_view handle() {
+  return task_view{detail::future_reference<detail::task_base>::share(current("this_task::handle"))};
+}
+
 std::string name() { return current("this_task::name").name(); }
 void set_name(std::string_view name) { current("this_task::set_name").set_name(name); }
 void cancel() { current("this_task::cancel").request_cancel(nullptr); }

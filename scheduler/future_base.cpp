@@ -109,7 +109,8 @@ bool future_base::await(const char* call) {
     lock_.unlock();
     return false;
   }
-  return park_forwarding(node.self, lock_, *this);
+  // Cancelled while this was cancelled too: one cancellation, and it is this one's (whose message is told).
+  return park_forwarding(node.self, lock_, *this) && status() != outcome::cancelled;
 }
 
 wait_end future_base::wait(const char* call, time_point deadline) {
@@ -127,17 +128,23 @@ wait_end future_base::wait(const char* call, time_point deadline) {
   return end;
 }
 
+std::exception_ptr future_base::take_cancellation() {
+  std::exception_ptr thrown;
+  {
+    const std::lock_guard guard{lock_};
+    thrown = is_task() && !message_stays_ ? std::exchange(error_, nullptr) : error_;
+  }
+  return thrown ? thrown : std::make_exception_ptr(cancelled{});
+}
+
+std::exception_ptr future_base::cancellation() {
+  if (is_task() && !message_stays_) return std::make_exception_ptr(cancelled{});
+  return take_cancellation();
+}
+
 void future_base::throw_failure() {
   const outcome how = status();
-  if (how == outcome::cancelled) {
-    std::exception_ptr thrown;
-    {
-      const std::lock_guard guard{lock_};
-      thrown = is_task() ? std::exchange(error_, nullptr) : error_;  // a task's message goes to the first who asks
-    }
-    if (thrown) std::rethrow_exception(std::move(thrown));
-    throw cancelled{};
-  }
+  if (how == outcome::cancelled) std::rethrow_exception(take_cancellation());
   if (how == outcome::error) {
     set_fetched();
     std::rethrow_exception(error_);

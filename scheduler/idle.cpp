@@ -62,6 +62,18 @@ bool idle_set::awake(unsigned shard) noexcept {
   return before == flag::called;
 }
 
+void idle_set::leave(unsigned shard) noexcept {
+  ROVING_ASSERT(flags_[shard].load(std::memory_order_relaxed) == flag::awake);
+  flags_[shard].store(flag::absent, std::memory_order_seq_cst);
+  absent_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void idle_set::come_back(unsigned shard) noexcept {
+  if (!is_absent(shard)) return;
+  absent_.fetch_sub(1, std::memory_order_seq_cst);
+  flags_[shard].store(flag::awake, std::memory_order_seq_cst);
+}
+
 bool idle_set::watch(unsigned shard, bool is_short) noexcept {
   const std::uint32_t mine = (shard + 1) | (is_short ? short_watch : 0);
   std::uint32_t seen = watch_.load(std::memory_order_relaxed);

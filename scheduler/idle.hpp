@@ -81,10 +81,18 @@ class idle_set {
   [[nodiscard]] bool is_asleep(unsigned shard) const noexcept {
     return flags_[shard].load(std::memory_order_seq_cst) == flag::asleep;
   }
-  [[nodiscard]] bool all_others_sleep() const noexcept {
-    return sleeping(word_.load(std::memory_order_seq_cst)) + 1 >= shards_;
+  /// For a shard that has announced: whether any other is awake.
+  [[nodiscard]] bool somebody_runs() const noexcept {
+    return sleepers() + absent_.load(std::memory_order_seq_cst) < shards_;
   }
   [[nodiscard]] unsigned sleepers() const noexcept { return sleeping(word_.load(std::memory_order_seq_cst)); }
+
+  /// A shard that no thread runs at the moment: it neither sleeps nor runs, and nobody can call it.
+  void leave(unsigned shard) noexcept;
+  void come_back(unsigned shard) noexcept;
+  [[nodiscard]] bool is_absent(unsigned shard) const noexcept {
+    return flags_[shard].load(std::memory_order_seq_cst) == flag::absent;
+  }
 
   // --- the watch
 
@@ -94,7 +102,7 @@ class idle_set {
   [[nodiscard]] bool has_watcher() const noexcept { return watch_.load(std::memory_order_seq_cst) != 0; }
 
  private:
-  enum class flag : std::uint8_t { awake, asleep, called };
+  enum class flag : std::uint8_t { awake, asleep, called, absent };
 
   static constexpr std::uint64_t one_searching = 1;
   static constexpr std::uint64_t one_sleeping = std::uint64_t{1} << 32U;
@@ -106,6 +114,7 @@ class idle_set {
   std::unique_ptr<std::atomic<flag>[]> flags_;
   alignas(64) std::atomic<std::uint64_t> word_{0};
   alignas(64) std::atomic<std::uint32_t> watch_{0};  // the watcher's number + 1
+  std::atomic<unsigned> absent_{0};
 };
 
 }  // namespace roving::detail

@@ -11,6 +11,7 @@
 #include <roving/detail/assert.hpp>
 #include <roving/error.hpp>
 
+#include "scheduler/blocking_pool.hpp"
 #include "scheduler/current.hpp"
 #include "scheduler/this_shard.hpp"
 
@@ -45,6 +46,19 @@ bool describe_overflow(const void* address, overflow_description& out) noexcept 
 
 }  // namespace
 
+// Ends the run of a shard's loop when it has taken too long.
+struct deadline_timer : pinned_timer {
+  explicit deadline_timer(shard& on)
+      : pinned_timer{[](pinned_timer& timer) noexcept {
+          auto& self = static_cast<deadline_timer&>(timer);
+          self.passed = true;
+          self.where.stop();
+        }},
+        where{on} {}
+  shard& where;
+  bool passed = false;
+};
+
 // Makes the calling thread shard 0 while it lives.
 class scheduler::driver {
  public:
@@ -57,6 +71,7 @@ class scheduler::driver {
     try {
       const std::vector<unsigned>& cores = owner_.options_.cores;
       owner_.at(0).begin_thread(cores.empty() ? std::nullopt : std::optional<unsigned>{cores.front()});
+      owner_.idle_.come_back(0);
     } catch (...) {
       owner_.driven_.store(false, std::memory_order_release);
       throw;
@@ -65,6 +80,8 @@ class scheduler::driver {
   driver(const driver&) = delete;
   driver& operator=(const driver&) = delete;
   ~driver() {
+    owner_.idle_.leave(0);
+    if (owner_.work_is_visible()) owner_.call_searcher(0);  // its roving work goes on elsewhere
     owner_.at(0).end_thread();
     owner_.driven_.store(false, std::memory_order_release);
   }
@@ -74,9 +91,22 @@ class scheduler::driver {
 };
 
 scheduler::scheduler(scheduler_options options)
-    : options_{std::move(options)}, idle_{options_.shards}, overflow_reporter_{&describe_overflow} {
+    : options_{std::move(options)},
+      idle_{options_.shards},
+      overflow_reporter_{&describe_overflow},
+      context_of_main_{capture_context()} {
   ROVING_ASSERT(options_.shards != 0 && options_.make_parker);
-  for (unsigned i = 0; i < options_.shards; ++i) shards_.push_back(std::make_unique<shard>(*this, i));
+  blocking_jobs_ = std::make_shared<blocking_pool>(blocking_pool::settings{.threads_at_most = options_.blocking_threads_at_most,
+                                                                           .idle_for = options_.blocking_idle_for,
+                                                                           .cores = options_.usable_cores,
+                                                                           .clock = options_.clock,
+                                                                           .threads = options_.threads});
+  if (options_.make_compute_pool) compute_jobs_ = options_.make_compute_pool();
+  for (unsigned i = 0; i < options_.shards; ++i) {
+    shards_.push_back(std::make_unique<shard>(*this, i));
+    doors_.push_back(gate_reference::share(&shards_.back()->door()));
+  }
+  idle_.leave(0);  // until somebody runs it
   try {
     for (unsigned i = 1; i < options_.shards; ++i) {
       std::promise<void> started;
@@ -102,17 +132,44 @@ scheduler::scheduler(scheduler_options options)
 
 scheduler::~scheduler() { ROVING_ASSERT(threads_.empty()); }
 
-void scheduler::run(const std::function<future_reference<task_base>()>& begin) {
+future_reference<task_base> scheduler::run(const std::function<future_reference<task_base>()>& begin) {
   if (is_closed()) throw runtime_closed{"run"};
   const driver drive{*this, "run"};
-  const future_reference<task_base> main = begin();
-  struct stop_with_main : done_node, posted_callback {
+  shard& here = at(0);
+
+  // Counted: when the shard is stopped by somebody else, it may stay in a queue.
+  struct stop_with_main : counted, done_node, posted_callback {
     explicit stop_with_main(shard& where)
-        : done_node{[](done_node& node) noexcept -> ready_node* { return &static_cast<stop_with_main&>(node); }},
-          posted_callback{&where, [](ready_node& node) noexcept { static_cast<stop_with_main&>(node).home->stop(); },
-                          [](ready_node&) noexcept {}} {}
-  } node{at(0)};
-  if (main->subscribe(node)) at(0).run();
+        : counted{[](counted& self) noexcept { delete static_cast<stop_with_main*>(&self); }},
+          done_node{[](done_node& node) noexcept -> ready_node* { return &static_cast<stop_with_main&>(node); }},
+          posted_callback{&where,
+                          [](ready_node& node) noexcept {
+                            auto& self = static_cast<stop_with_main&>(node);
+                            if (self.is_wanted) self.home->stop();
+                            self.release();
+                          },
+                          [](ready_node& node) noexcept { static_cast<stop_with_main&>(node).release(); }} {}
+    bool is_wanted = true;
+  };
+  const counted_reference<stop_with_main> node{new stop_with_main{here}};
+
+  future_reference<task_base> main;
+  {
+    const context_scope sees{context_of_main_};
+    main = begin();
+  }
+  node->add_reference();  // the list's, then the queue's
+  const bool will_be_told = main->subscribe(*node);
+  ROVING_ASSERT(will_be_told);  // it has not begun
+  here.run();
+  node->is_wanted = false;
+  if (!main->is_done()) {
+    if (main->unsubscribe(*node)) node->release();
+  } else {
+    if (main->context != nullptr) add_context_reference(*main->context);
+    context_of_main_ = context_reference{main->context};
+  }
+  return main;
 }
 
 void scheduler::close() {
@@ -121,10 +178,10 @@ void scheduler::close() {
     const driver drive{*this, "close"};
     draining_.store(true, std::memory_order_seq_cst);
     cancel_all_and_wait();
-    {
-      const std::lock_guard guard{send_lock_};
-      closed_.store(true, std::memory_order_release);
-    }
+    close_pools();
+    if (!no_task_lives()) cancel_all_and_wait();  // a callback spawned one meanwhile
+    closed_.store(true, std::memory_order_release);
+    for (const gate_reference& door : doors_) door->close();
     stop_threads();
     for (const auto& each : shards_) each->drop_what_is_left();
   }
@@ -139,18 +196,7 @@ void scheduler::stop_threads() noexcept {
 
 void scheduler::cancel_all_and_wait() {
   shard& here = at(0);
-
-  struct deadline_timer : pinned_timer {
-    explicit deadline_timer(shard& on)
-        : pinned_timer{[](pinned_timer& timer) noexcept {
-            auto& self = static_cast<deadline_timer&>(timer);
-            self.passed = true;
-            self.where.stop();
-          }},
-          where{on} {}
-    shard& where;
-    bool passed = false;
-  } deadline{here};
+  deadline_timer deadline{here};
   here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
 
   // One for each task that was cancelled; the last to be told posts the end, as asyncio's gather does.
@@ -177,7 +223,7 @@ void scheduler::cancel_all_and_wait() {
       here.stop_when_no_task_lives(true);
       here.run();
       here.stop_when_no_task_lives(false);
-      if (deadline.passed) give_up_shutdown();
+      if (deadline.passed) say_that_shutdown_is_stuck(deadline);
       if (no_task_lives()) break;
       continue;
     }
@@ -191,10 +237,12 @@ void scheduler::cancel_all_and_wait() {
       ++remaining.left;
       if (!task->subscribe(*ends.back())) here.append(*ends.back());
     }
-    while (remaining.left != 0 && !deadline.passed) here.run();
-    if (deadline.passed) give_up_shutdown();
+    while (remaining.left != 0) {
+      here.run();
+      if (deadline.passed) say_that_shutdown_is_stuck(deadline);
+    }
     for (const auto& task : tasks) {
-      if (task->status() != outcome::error || task->is_fetched()) continue;
+      if (task->status() != outcome::error) continue;  // also what an awaiter was told: it may have been cancelled itself
       report({"unhandled exception during shutdown", task->error_unfetched(), task->name()});
       task->set_fetched();
     }
@@ -202,23 +250,67 @@ void scheduler::cancel_all_and_wait() {
   here.cancel_timer(deadline);
 }
 
-void scheduler::give_up_shutdown() {
+// The loop goes on while work on other threads ends: it may post here. What does not end in time is left to itself.
+void scheduler::close_pools() {
+  shard& here = at(0);
+  struct pool_end : posted_callback {
+    pool_end(shard& where, job_pool* of)
+        : posted_callback{&where,
+                          [](ready_node& node) noexcept {
+                            static_cast<pool_end&>(node).has_ended = true;
+                            static_cast<pool_end&>(node).home->stop();
+                          },
+                          [](ready_node&) noexcept {}},
+          pool{of} {}
+    job_pool* pool;
+    bool has_ended = false;
+  };
+  pool_end compute{here, compute_jobs_.get()};
+  pool_end blocking{here, blocking_jobs_.get()};
+
+  deadline_timer deadline{here};
+  here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
+  const std::exception_ptr why = std::make_exception_ptr(runtime_closed{"shutdown"});
+  for (pool_end* each : {&compute, &blocking}) each->has_ended = each->pool == nullptr || each->pool->close(why, *each);
+  for (pool_end* each : {&compute, &blocking}) {
+    while (!each->has_ended && !deadline.passed) here.run();
+    if (!each->has_ended && each->pool->abandon()) {
+      report({"work on other threads did not end before the shutdown deadline, and was left to itself",
+              std::make_exception_ptr(timeout_error{}), {}});
+      continue;
+    }
+    while (!each->has_ended) here.run();  // about to be told
+    if (each->pool != nullptr) each->pool->join();
+  }
+  here.cancel_timer(deadline);
+}
+
+// Names what does not end. A handler that returns asks for another round of waiting; without one the process ends.
+void scheduler::say_that_shutdown_is_stuck(deadline_timer& deadline) {
   std::string names;
   for (const auto& task : live_tasks()) {
     if (!names.empty()) names += ", ";
     names += task->name() + " (spawned at " + task->site_file + ":" + std::to_string(task->site_line) + ")";
   }
-  if (options_.on_shutdown_stuck) options_.on_shutdown_stuck(names);
-  std::fprintf(stderr, "roving: shutdown is stuck: tasks that were cancelled did not end before the deadline: %s\n",
-               names.c_str());
-  std::abort();
+  if (!options_.on_shutdown_stuck) {
+    std::fprintf(stderr,
+                 "roving: shutdown is stuck: tasks that were cancelled did not end before the deadline: %s\n",
+                 names.c_str());
+    std::abort();
+  }
+  try {
+    options_.on_shutdown_stuck(names);
+  } catch (...) {
+    report({"options.on_shutdown_stuck threw", std::current_exception(), {}});
+  }
+  deadline.passed = false;
+  at(0).set_timer(deadline, time_after(now(), options_.shutdown_deadline));
 }
 
-bool scheduler::send(ready_node& node, unsigned to) {
-  const std::lock_guard guard{send_lock_};
-  if (is_closed()) return false;
-  at(to).receive(node);
-  return true;
+bool scheduler::send(ready_node& node, unsigned to) noexcept {
+  const gate_pass inside{*doors_[to]};
+  if (inside) inside->receive(node);
+  return static_cast<bool>(inside);
 }
 
 void scheduler::call_searcher(unsigned from) noexcept {
@@ -226,6 +318,7 @@ void scheduler::call_searcher(unsigned from) noexcept {
     bool look_again = false;
     if (const std::optional<unsigned> called = idle_.call_one(from, look_again)) {
       at(*called).where_it_sleeps().wake();
+      if (shard* const here = this_shard()) here->count_wake();
       return;
     }
     if (!look_again || !idle_.stop_searching() || !work_is_visible()) return;
@@ -239,13 +332,16 @@ bool scheduler::work_is_visible() const noexcept {
   });
 }
 
-std::vector<future_reference<task_base>> scheduler::live_tasks() {
+std::vector<future_reference<task_base>> scheduler::live_tasks(std::optional<unsigned> pinned_to) {
   std::vector<future_reference<task_base>> tasks;
-  for (const auto& each : shards_) {
-    each->blocks().for_each([&](task_base& block) {
+  for (const gate_reference& door : doors_) {
+    const gate_pass inside{*door};
+    if (!inside) continue;
+    inside->blocks().for_each([&](task_base& block) {
       if (!block.try_add_reference()) return;
       future_reference<task_base> task{&block};
-      if (!task->is_done()) tasks.push_back(std::move(task));
+      if (task->is_done() || (pinned_to && (task->roving || task->home_index != *pinned_to))) return;
+      tasks.push_back(std::move(task));
     });
   }
   std::sort(tasks.begin(), tasks.end(), [](const auto& a, const auto& b) { return a->number < b->number; });
@@ -271,6 +367,20 @@ void scheduler::report(const unhandled& what) noexcept {
     }
   }
   report_on_stderr(what);
+}
+
+void scheduler::report_slow(const task_base* task, spawn_site site, duration took, unsigned shard) noexcept {
+  try {
+    const slow_slice what{task != nullptr ? task->name() : "callback", site, took, shard};
+    if (options_.on_slow_slice) {
+      options_.on_slow_slice(what);
+    } else {
+      std::fprintf(stderr, "roving: %s (%s:%u) held shard %u for %.3f ms\n", what.task.c_str(), site.file, site.line, shard,
+                   std::chrono::duration<double, std::milli>{took}.count());
+    }
+  } catch (...) {
+    report({"the handler of slow slices threw", std::current_exception(), {}});
+  }
 }
 
 void report_on_stderr(const unhandled& what) noexcept {

@@ -9,10 +9,12 @@
 #include <string>
 #include <vector>
 
+#include <roving/slow_slice.hpp>
 #include <roving/unhandled.hpp>
 
 #include "scheduler/clock.hpp"
 #include "scheduler/idle.hpp"
+#include "scheduler/job_pool.hpp"
 #include "scheduler/overflow.hpp"
 #include "scheduler/overflow_queue.hpp"
 #include "scheduler/parker.hpp"
@@ -24,7 +26,8 @@ namespace roving::detail {
 
 struct scheduler_options {
   unsigned shards = 1;
-  std::vector<unsigned> cores;  // one for each shard, or empty: not pinned to cores
+  std::vector<unsigned> cores;         // one for each shard, or empty: not pinned to cores
+  std::vector<unsigned> usable_cores;  // of threads that are no shards'; empty: those of who starts them
   std::size_t stack_size_bytes = default_stack_size_bytes;
   bool poll_every_generation = false;
   unsigned poll_every_tasks = 256;
@@ -40,7 +43,14 @@ struct scheduler_options {
   unhandled_handler on_unhandled;
   duration shutdown_deadline = std::chrono::seconds{30};
   std::function<void(const std::string& names)> on_shutdown_stuck;  // empty: abort
+  std::optional<duration> slow_slice;  // debug mode: what takes longer is reported
+  slow_slice_handler on_slow_slice;
+  unsigned blocking_threads_at_most = 64;
+  duration blocking_idle_for = std::chrono::seconds{10};
+  std::function<std::unique_ptr<job_pool>()> make_compute_pool;     // empty: compute() shares the blocking pool
 };
+
+struct deadline_timer;
 
 class scheduler {
  public:
@@ -49,8 +59,9 @@ class scheduler {
   scheduler& operator=(const scheduler&) = delete;
   ~scheduler();  // after close()
 
-  /// Is shard 0 on the calling thread until `main`, made by `begin` there, has ended, and for the rest of that generation.
-  void run(const std::function<future_reference<task_base>()>& begin);
+  /// Is shard 0 on the calling thread until the task that `begin` makes there has ended, and for the rest of that generation;
+  /// or until shard 0 is stopped: that task is not done then.
+  future_reference<task_base> run(const std::function<future_reference<task_base>()>& begin);
 
   /// Cancels all tasks, runs them to their end on the calling thread, stops the other shards. Idempotent.
   void close();
@@ -66,26 +77,40 @@ class scheduler {
   [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
   [[nodiscard]] bool is_draining() const noexcept { return draining_.load(std::memory_order_seq_cst); }
 
-  /// Sends pinned work to shard 0 from any thread. False when the scheduler is closed.
-  [[nodiscard]] bool send(ready_node& node, unsigned shard);
+  /// Sends pinned work to a shard from any thread. False when the scheduler is closed.
+  [[nodiscard]] bool send(ready_node& node, unsigned shard) noexcept;
+
+  /// The way to a shard for who may outlive it.
+  [[nodiscard]] const gate_reference& door(unsigned shard) const noexcept { return doors_[shard]; }
+
+  /// The threads of blocking() and of compute(). Any thread.
+  [[nodiscard]] const std::shared_ptr<job_pool>& blocking_jobs() const noexcept { return blocking_jobs_; }
+  [[nodiscard]] const std::shared_ptr<job_pool>& compute_jobs() const noexcept {
+    return compute_jobs_ ? compute_jobs_ : blocking_jobs_;
+  }
 
   /// Wakes a sleeper to search for roving work, if one sleeps and nobody searches.
   void call_searcher(unsigned from) noexcept;
   [[nodiscard]] bool work_is_visible() const noexcept;
 
-  /// Tasks that are not done, in the order in which they were spawned. Any thread.
-  [[nodiscard]] std::vector<future_reference<task_base>> live_tasks();
+  /// Tasks that are not done, in the order in which they were spawned; those pinned to one shard, if it is given. Any thread;
+  /// for one that is no shard of this scheduler: none when it is closed.
+  [[nodiscard]] std::vector<future_reference<task_base>> live_tasks(std::optional<unsigned> pinned_to = {});
   [[nodiscard]] bool no_task_lives() const noexcept;
 
   /// Reports what nobody caught or fetched.
   void report(const unhandled& what) noexcept;
 
+  /// Reports what held its shard for too long. `task` is null for a callback.
+  void report_slow(const task_base* task, spawn_site site, duration took, unsigned shard) noexcept;
+
  private:
   class driver;  // is shard 0 for a while
 
   void cancel_all_and_wait();
+  void close_pools();
   void stop_threads() noexcept;
-  [[noreturn]] void give_up_shutdown();
+  void say_that_shutdown_is_stuck(deadline_timer& deadline);
 
   scheduler_options options_;
   idle_set idle_;
@@ -98,7 +123,10 @@ class scheduler {
   std::atomic<bool> draining_{false};
   std::atomic<bool> closed_{false};
   std::atomic<bool> driven_{false};
-  spin_lock send_lock_;  // orders send() and close()
+  std::shared_ptr<job_pool> blocking_jobs_;  // theirs too who post to them from outside
+  std::shared_ptr<job_pool> compute_jobs_;
+  std::vector<gate_reference> doors_;  // one a shard; stay when the shards go
+  context_reference context_of_main_;
 };
 
 }  // namespace roving::detail

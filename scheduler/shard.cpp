@@ -36,6 +36,8 @@ void fiber_main(void* argument, thread_anchor&) noexcept {
 shard::shard(scheduler& owner, unsigned index)
     : scheduler_{owner},
       index_{index},
+      door_{new gate{*this}},
+      debug_{owner.options().slow_slice.has_value()},
       last_poll_{owner.now()},
       pinned_timers_{owner.now()},
       due_marker_{ready_kind::posted, &run_due_timers_of},
@@ -80,6 +82,7 @@ void shard::run() noexcept {
     if (!has_own_work()) wait_for_work();
   }
   stop_requested_ = false;
+  if (std::exchange(watching_, false)) scheduler_.idle().end_watch(index_);
 }
 
 bool shard::finished_running() const noexcept {
@@ -98,6 +101,7 @@ void shard::drop_what_is_left() noexcept {
     if (&node != &due_marker_) static_cast<posted_callback&>(node).drop(node);
   }
   while (timer_node* const timer = due_.pop()) static_cast<pinned_timer*>(timer)->drop(static_cast<pinned_timer&>(*timer));
+  locals_.clear();
 }
 
 void shard::drain_inbox() noexcept {
@@ -121,6 +125,7 @@ void shard::poll() noexcept {
 
 // Timers that are due take one place in the queue, behind what was ready before them; they fire there in order.
 void shard::queue_due_timers() noexcept {
+  timers_wanted_ = false;
   if (!has_roving_timers_.load(std::memory_order_relaxed) && pinned_timers_.empty()) return;
   const time_point until = now();
   if (!timers_queued_) {
@@ -187,7 +192,8 @@ ready_node* shard::pick(bool on_loop) noexcept {
       }
     }
     // The turn is over. The next one needs no loop where it would do nothing but count what is ready.
-    if (begun || on_loop || stop_requested_ || scheduler_.options().poll_every_generation || !inbox_.looks_empty())
+    if (begun || on_loop || stop_requested_ || timers_wanted_ || scheduler_.options().poll_every_generation ||
+        !inbox_.looks_empty())
       return nullptr;
     generation_left_ = ready_.size();
     roving_left_ = scheduler_.options().roving_per_turn;
@@ -259,6 +265,7 @@ context& shard::next_context(fiber& leaving) noexcept {
 
 void shard::leave(after_switch after, void* argument) noexcept {
   fiber& self = *current_;
+  slice_of_task_ended(*self.active);
   context& next = next_context(self);
   if (&next == &self.place) {
     ROVING_ASSERT(after == nullptr);  // what parks can't be ready
@@ -320,11 +327,18 @@ void shard::run_eagerly(task_base& task) noexcept {
   if (next == nullptr) return;
   fiber* const self = current_;
   context& from = self != nullptr ? self->place : loop_;
+  const time_point began = slice_began_;
   next->return_to = &from;
   next->return_fiber = self;
   current_ = next;
   count_slice();
   from.switch_to(next->place, anchor_, nullptr, nullptr);
+  slice_began_ = began;  // who waited for its first step is still in its own
+}
+
+void shard::look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept {
+  const duration took = now() - since;
+  if (took >= *scheduler_.options().slow_slice) scheduler_.report_slow(task, site, took, index_);
 }
 
 std::uint64_t shard::next_task_number() noexcept {
@@ -347,7 +361,7 @@ void shard::receive(ready_node& node) noexcept {
 void shard::wake_if_asleep() noexcept {
   if (!scheduler_.idle().take_from_sleep(index_)) return;
   parker_->wake();
-  if (shard* const here = this_shard()) count(here->wakes_);
+  if (shard* const here = this_shard()) here->count_wake();
 }
 
 // The older half of a full queue goes where everybody sees it.
@@ -413,21 +427,30 @@ bool shard::has_own_work() const noexcept {
 }
 
 void shard::wait_for_work() noexcept {
-  if (scheduler_.shard_count() > 1 && !scheduler_.options().poll_every_generation) {
-    poll();  // before others are asked
-    if (has_own_work()) return;
-  }
-  if (scheduler_.shard_count() > 1) {
+  if (scheduler_.shard_count() == 1) return sleep();
+  if (!scheduler_.options().poll_every_generation) poll();  // before others are asked
+  if (!has_own_work()) {
     if (!searching_) searching_ = scheduler_.idle().start_searching();
-    if (searching_) {
-      if (task_base* const task = search(true)) {
-        stop_searching();
-        enter(*task);
-        return;
-      }
+    if (task_base* const task = search(true)) {
+      stop_searching();
+      hand_over_the_watch();
+      enter(*task);
+      return;
     }
+    if (inbox_.looks_empty())
+      sleep();
+    else if (searching_)
+      stop_searching();
   }
-  sleep();
+  if (has_own_work() || !inbox_.looks_empty()) hand_over_the_watch();
+}
+
+// This one is about to run something, so somebody else has to watch it.
+void shard::hand_over_the_watch() noexcept {
+  quiet_looks_ = 0;
+  idle_set& idle = scheduler_.idle();
+  if (std::exchange(watching_, false)) idle.end_watch(index_);
+  if (!idle.has_watcher() && idle.sleepers() != 0) scheduler_.call_searcher(index_);
 }
 
 void shard::stop_searching() noexcept {
@@ -438,43 +461,41 @@ void shard::stop_searching() noexcept {
 void shard::sleep() noexcept {
   idle_set& idle = scheduler_.idle();
   ready_list found;
-  bool lively = lively_;
+  bool lively = std::exchange(lively_, false);
   idle.announce(index_, std::exchange(searching_, false));
-  if (!look_once_more(lively)) {
+  if (look_once_more(lively)) {
+    searching_ = idle.awake(index_);
+  } else {
     if (scheduler_.is_draining() && index_ != 0) scheduler_.at(0).wake_if_asleep();
     time_point until = next_deadline();
-    bool watching = false;
-    if (scheduler_.shard_count() > 1 && (lively || !idle.all_others_sleep() || quiet_looks_ < quiet_looks_until_the_watch_ends))
-      watching = idle.watch(index_, lively);
-    if (watching)
+    if (scheduler_.shard_count() > 1 && take_the_watch(lively))
       until = std::min(until, time_after(now(), lively ? short_watch_interval : scheduler_.options().watch_interval));
     count(sleeps_);
     parker_->wait(until, found);
     searching_ = idle.awake(index_);
-    if (!found.empty() || !inbox_.looks_empty() || searching_)
-      quiet_looks_ = 0;
-    else if (watching)
-      quiet_looks_ = idle.all_others_sleep() ? quiet_looks_ + 1 : 0;
-    if (watching) look_at_the_others();
-  } else {
-    searching_ = idle.awake(index_);
+    if (watching_) look_at_the_others();
   }
-  lively_ = false;
   drain_inbox();  // what was sent comes before what was polled (D6)
   make_ready(found);
-  const bool has_work = has_own_work();
-  if (has_work || quiet_looks_ >= quiet_looks_until_the_watch_ends) idle.end_watch(index_);
-  if (searching_) {  // called for roving work that somebody published
-    if (task_base* const task = search(!has_work)) {
-      stop_searching();
-      push_woken(*task);
-      return;
-    }
-    if (has_work) stop_searching();
+  if (!searching_) return;
+  // Called for roving work that somebody published.
+  task_base* const task = search(!has_own_work());
+  stop_searching();
+  if (task != nullptr) push_woken(*task);
+}
+
+// While somebody runs, one sleeper watches; when all have slept for long, nobody.
+bool shard::take_the_watch(bool lively) noexcept {
+  idle_set& idle = scheduler_.idle();
+  const bool somebody_runs = idle.somebody_runs();
+  if (somebody_runs) quiet_looks_ = 0;
+  if (lively || somebody_runs || quiet_looks_ < quiet_looks_until_the_watch_ends) {
+    watching_ = idle.watch(index_, lively);
+    ++quiet_looks_;
+  } else if (std::exchange(watching_, false)) {
+    idle.end_watch(index_);
   }
-  // This one runs now, so somebody has to watch.
-  if (has_work && scheduler_.shard_count() > 1 && !idle.has_watcher() && idle.sleepers() != 0)
-    scheduler_.call_searcher(index_);
+  return watching_;
 }
 
 // S3. `lively` comes in as: leave a lone woken task to its own shard, and goes out as whether there is one.
@@ -502,7 +523,8 @@ time_point shard::next_deadline() noexcept {
   return until;
 }
 
-// Looks at everybody's queues until something is found or it has taken long enough. Counts as a searcher meanwhile.
+// Looks at everybody's queues until something is found or it has taken long enough: a few microseconds, which is what a
+// sleep and a wake would cost. Who is not counted as a searcher, since enough others are, waits for its own inbox only.
 task_base* shard::search(bool patiently) noexcept {
   for (lone_sight& sight : sights_) sight.seen = false;
   lively_ = false;
@@ -510,9 +532,11 @@ task_base* shard::search(bool patiently) noexcept {
   const duration limit = patiently ? scheduler_.options().search_for : duration::zero();
   time_point at = start;
   for (unsigned round = 0;; ++round) {
-    if (task_base* const task = take_from_others(at)) {
-      count(stolen_);
-      return task;
+    if (searching_) {
+      if (task_base* const task = take_from_others(at)) {
+        count(stolen_);
+        return task;
+      }
     }
     if (!inbox_.looks_empty() || finished_running()) return nullptr;
     if (round % 4 == 3 || limit == duration::zero()) {
@@ -521,6 +545,7 @@ task_base* shard::search(bool patiently) noexcept {
     }
     relax(round % 8);
   }
+  if (!searching_) return nullptr;
   // Seen again in the same slice: its shard is in something long. Otherwise it runs its own tasks.
   for (unsigned i = 0; i < sights_.size(); ++i) {
     if (!sights_[i].seen) continue;
@@ -588,7 +613,8 @@ void shard::look_at_the_others() noexcept {
     shard& other = scheduler_.at(i);
     if (&other == this) continue;
     const std::uint64_t slices = other.slices_.load(std::memory_order_relaxed);
-    const bool overdue = watched_slices_[i] == slices && !scheduler_.idle().is_asleep(i);
+    const bool overdue =
+        watched_slices_[i] == slices && !scheduler_.idle().is_asleep(i) && !scheduler_.idle().is_absent(i);
     watched_slices_[i] = slices;
     if (overdue) service(other);
   }

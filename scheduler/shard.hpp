@@ -33,10 +33,12 @@
 #include "scheduler/deque.hpp"
 #include "scheduler/fiber.hpp"
 #include "scheduler/fifo.hpp"
+#include "scheduler/gate.hpp"
 #include "scheduler/inbox.hpp"
 #include "scheduler/overflow.hpp"
 #include "scheduler/parker.hpp"
 #include "scheduler/random.hpp"
+#include "scheduler/shard_locals.hpp"
 #include "scheduler/slab.hpp"
 #include "scheduler/stack.hpp"
 #include "scheduler/thread.hpp"
@@ -107,7 +109,28 @@ class shard {
   [[nodiscard]] bool adopt_next(fiber& ended) noexcept;
 
   void set_timer(pinned_timer& timer, time_point deadline) noexcept { pinned_timers_.set(timer, deadline); }
-  void cancel_timer(pinned_timer& timer) noexcept { pinned_timers_.cancel(timer); }
+  bool cancel_timer(pinned_timer& timer) noexcept { return pinned_timers_.cancel(timer); }
+
+  /// Where the context of the callback is that runs.
+  [[nodiscard]] context_values*& context_of_callback() noexcept { return context_of_callback_; }
+
+  [[nodiscard]] shard_locals& locals() noexcept { return locals_; }
+
+  /// Debug mode: the slice that began at `since` is over, and is reported when it was long. slice_start() gives `since`.
+  [[nodiscard]] time_point slice_start() const noexcept { return debug_ ? now() : time_point{}; }
+  void slice_ended(time_point since, const task_base* task, spawn_site site) noexcept {
+    if (debug_) [[unlikely]]
+      look_at_slice(since, task, site);
+  }
+
+  /// The same for the task that runs: when it leaves, and when it ends.
+  void slice_of_task_ended(const task_base& task) noexcept {
+    if (debug_) [[unlikely]]
+      look_at_slice(slice_began_, &task, {task.site_file, task.site_line});
+  }
+
+  /// A timer was set that is due already: the next generation looks at the clock.
+  void want_timers_next() noexcept { timers_wanted_ = true; }
 
   [[nodiscard]] slab& blocks() noexcept { return *slab_; }
   [[nodiscard]] std::uint64_t next_task_number() noexcept;
@@ -122,13 +145,16 @@ class shard {
   void push_fresh(task_base& task) noexcept;
   void push_woken(task_base& task) noexcept;
 
-  // --- for any thread
+  // --- for any thread; for one that is no shard of this runtime: inside the door
+
+  [[nodiscard]] gate& door() const noexcept { return *door_; }
 
   /// Takes in pinned work and wakes the shard if it sleeps.
   void receive(ready_node& node) noexcept;
   void set_timer(roving_timer& timer, time_point deadline) noexcept;
   void cancel_timer(roving_timer& timer) noexcept;
   void wake_if_asleep() noexcept;
+  void count_wake() noexcept { wakes_.store(wakes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
   [[nodiscard]] shard_counters counters() const noexcept;
   [[nodiscard]] std::uint64_t spawned() const noexcept { return spawned_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
@@ -158,7 +184,12 @@ class shard {
   [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
   [[nodiscard]] context& next_context(fiber& leaving) noexcept;
   void look_at_the_clock() noexcept;
-  void count_slice() noexcept { slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  void count_slice() noexcept {
+    slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (debug_) [[unlikely]]
+      slice_began_ = now();
+  }
+  void look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept;
 
   // having nothing to do
   [[nodiscard]] bool has_own_work() const noexcept;
@@ -170,6 +201,8 @@ class shard {
   [[nodiscard]] task_base* take_from_others(time_point now) noexcept;
   [[nodiscard]] task_base* steal_from(shard& victim, bool lone_too) noexcept;
   void stop_searching() noexcept;
+  [[nodiscard]] bool take_the_watch(bool lively) noexcept;
+  void hand_over_the_watch() noexcept;
   void look_at_the_others() noexcept;
   void service(shard& stuck) noexcept;
   void expire_roving_timers(time_point now) noexcept;
@@ -179,7 +212,11 @@ class shard {
   // --- the owner's own
   scheduler& scheduler_;
   const unsigned index_;
+  const gate_reference door_;
+  const bool debug_;
+  time_point slice_began_{};  // debug mode
   fiber* current_ = nullptr;
+  context_values* context_of_callback_ = nullptr;
   thread_anchor anchor_{};
   context loop_;
   fifo ready_;
@@ -195,7 +232,9 @@ class shard {
   bool until_no_task_lives_ = false;
   bool searching_ = false;
   bool lively_ = false;        // a lone woken task was seen, and then run by its own shard
+  bool watching_ = false;
   bool timers_queued_ = false;
+  bool timers_wanted_ = false;
   unsigned quiet_looks_ = 0;
   time_point last_poll_{};
   timer_wheel pinned_timers_;
@@ -206,6 +245,7 @@ class shard {
   std::uint64_t task_numbers_ = 0;
   random_source random_;
   std::unique_ptr<parker> parker_;
+  shard_locals locals_;
   std::vector<lone_sight> sights_;
   std::vector<std::uint64_t> watched_slices_;
   std::optional<shard_thread_settings> thread_settings_;

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include <roving/detail/assert.hpp>
 #include <roving/error.hpp>
@@ -57,6 +58,7 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
   shard* const here = this_shard();
   if (here == nullptr) throw no_shard{call};
   scheduler& owner = here->owner();
+  if (owner.is_closed()) throw runtime_closed{call};
   const task_base* const parent = here->current();
 
   bool is_roving = false;
@@ -82,10 +84,12 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
   task.roving = is_roving;
   task.eager = what.eager;
   task.home = home;
+  task.home_index = home->index();
   task.site_file = site.file;
   task.site_line = site.line;
   task.number = here->next_task_number();
   task.stack_size_bytes = static_cast<std::uint32_t>(stack_size);
+  task.context = capture_context().take();
   try {
     if (!what.name.empty()) task.set_name(what.name);
   } catch (...) {
@@ -102,8 +106,16 @@ void abandon_task(task_base& task) noexcept {
 }
 
 void start_task(task_base& task) {
+  show_task(task, 1);
+  queue_task(task);
+}
+
+void show_task(task_base& task, std::uint32_t references) noexcept {
+  task.references_.store(references + 1, std::memory_order_release);  // walkers may look at it from here on
+}
+
+void queue_task(task_base& task) {
   shard& here = *this_shard();
-  task.references_.store(2, std::memory_order_release);  // walkers may look at it from here on
   if (task.eager)
     here.run_eagerly(task);
   else if (task.roving)
@@ -135,6 +147,7 @@ void task_base::run() noexcept {
     if (how == outcome::value && claims.take_pending()) {  // it ended before the cancel reached it
       body->destroy_value(*this);
       how = outcome::cancelled;
+      message_stays_ = true;  // it did not throw it: the message is the cancel's, as a future's is
       const std::lock_guard guard{lock()};
       if (extras && extras->marked) error = std::make_exception_ptr(cancelled{std::move(extras->marked)});
     }
@@ -148,6 +161,7 @@ void task_base::fail_unstarted(std::exception_ptr error) noexcept {
 }
 
 void task_base::end(outcome how, std::exception_ptr error) noexcept {
+  this_shard()->slice_of_task_ended(*this);
   runs_on = nullptr;
   finish(how, std::move(error));
   this_shard()->count_finished();
@@ -163,68 +177,108 @@ void task_base::recycle() noexcept {
   }
   error_ = nullptr;
   extras.reset();
+  const context_reference context_of_it{std::exchange(context, nullptr)};
   cancel_requests = 0;
   no_cancel_depth = 0;
   awaits = nullptr;
-  waits_in = nullptr;
+  waits_in.store(nullptr, std::memory_order_relaxed);
   first_ = last_ = nullptr;
   claims.reuse();
   fetched_.store(false, std::memory_order_relaxed);
+  message_stays_ = false;
   status_.store(outcome::pending, std::memory_order_relaxed);
   references_.store(0, std::memory_order_relaxed);
   const shard* const here = this_shard();
   origin->give_back(*this, here != nullptr && &const_cast<shard*>(here)->blocks() == origin);
 }
 
-bool task_base::request_cancel(const cancel_message& message) {
-  // Down the chain of what waits for what, without recursion. `task` is who is asked now; `asker` the task that waits for
-  // it, to be marked if this one is done already.
+bool task_base::request_cancel(const cancel_message& message) { return cancel_through(*this, message); }
+
+namespace {
+
+// Asks one task. `awaited` is what the cancel goes on to, if anything. False when the task is done.
+bool ask(task_base& task, const cancel_message& message, future_reference<>& awaited) {
+  bool wake = false;
+  {
+    const std::lock_guard guard{task.lock()};
+    if (task.is_done()) return false;
+    if (message) (void)task.extra();  // before anything has changed
+    ++task.cancel_requests;
+    switch (task.claims.cancel()) {
+      case cancel_result::marked:
+        if (message || task.extras) task.extra().marked = message;
+        break;
+      case cancel_result::claimed: wake = true; [[fallthrough]];
+      case cancel_result::claimed_early:
+        if (message || task.extras) task.extra().delivered = message;
+        break;
+      case cancel_result::forward:
+        awaited = future_reference<>::share(*task.awaits);
+        task.claims.unpin();
+        break;
+    }
+  }
+  if (wake) make_ready(task);
+  return true;
+}
+
+void mark(task_base& task, const cancel_message& message) {
+  const std::lock_guard guard{task.lock()};
+  if (message || task.extras) task.extra().marked = message;
+  task.claims.mark();
+}
+
+// Something that passes the cancel on to several, and is in the middle of it.
+struct cancel_branch {
   future_reference<task_base> asker;
-  auto task = future_reference<task_base>::share(*this);
-  for (;;) {
-    future_reference<> awaited;
-    bool taken = false;
-    bool wake = false;
-    {
-      const std::lock_guard guard{task->lock()};
-      if (!task->is_done()) {
-        taken = true;
-        if (message) (void)task->extra();  // before anything has changed
-        ++task->cancel_requests;
-        switch (task->claims.cancel()) {
-          case cancel_result::marked:
-            if (message || task->extras) task->extra().marked = message;
-            break;
-          case cancel_result::claimed: wake = true; [[fallthrough]];
-          case cancel_result::claimed_early:
-            if (message || task->extras) task->extra().delivered = message;
-            break;
-          case cancel_result::forward:
-            awaited = future_reference<>::share(*task->awaits);
-            task->claims.unpin();
-            break;
-        }
+  future_reference<> of;
+  std::size_t next = 0;
+  bool taken = false;
+};
+
+}  // namespace
+
+// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`, which
+// is marked when the answer is no), or else to the innermost branch, or else to the caller.
+bool cancel_through(future_base& root, const cancel_message& message) {
+  std::vector<cancel_branch> branches;
+  future_reference<task_base> asker;
+  bool root_taken = false;
+  const auto answer = [&](bool taken, const future_reference<task_base>& to) {
+    if (to) {
+      if (!taken) mark(*to, message);
+    } else {
+      bool& whole = branches.empty() ? root_taken : branches.back().taken;
+      whole = whole || taken;
+    }
+  };
+  for (auto asked = future_reference<>::share(root);;) {
+    if (asked && asked->operations_->passes_on != nullptr) {
+      branches.push_back({std::move(asker), std::move(asked)});
+      asked = {};
+    }
+    if (asked) {
+      future_reference<> awaited;
+      if (asked->is_task()) {
+        answer(ask(static_cast<task_base&>(*asked), message, awaited), asker);
+        asker = future_reference<task_base>{awaited ? static_cast<task_base*>(asked.take()) : nullptr};
+      } else {
+        answer(asked->cancel(message), asker);
+        asker = {};
       }
-    }
-    if (wake) make_ready(*task);
-    if (!taken) {
-      if (!asker) return false;
-      const std::lock_guard guard{asker->lock()};
-      if (message) asker->extra().marked = message;
-      asker->claims.mark();
-      return true;
-    }
-    if (!awaited) return true;
-    if (!awaited->is_task()) {
-      if (!awaited->cancel(message)) {
-        const std::lock_guard guard{task->lock()};
-        if (message || task->extras) task->extra().marked = message;
-        task->claims.mark();
+      asked = std::move(awaited);
+    } else if (branches.empty()) {
+      return root_taken;
+    } else {
+      cancel_branch& last = branches.back();
+      if (future_base* const next = last.of->operations_->passes_on(*last.of, last.next++)) {
+        asked = future_reference<>::share(*next);
+        continue;
       }
-      return true;
+      const cancel_branch ended = std::move(last);
+      branches.pop_back();
+      answer(ended.taken, ended.asker);
     }
-    asker = std::move(task);
-    task = future_reference<task_base>{static_cast<task_base*>(awaited.take())};
   }
 }
 

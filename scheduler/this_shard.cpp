@@ -6,6 +6,14 @@ namespace {
 
 thread_local shard* shard_of_this_thread = nullptr;
 
+struct plain_thread_context {
+  context_values* values = nullptr;
+  ~plain_thread_context() {
+    if (values != nullptr) release_context(*values);
+  }
+};
+thread_local plain_thread_context context_of_plain_thread;
+
 }  // namespace
 
 [[gnu::noinline]] shard* this_shard() noexcept {
@@ -18,6 +26,12 @@ thread_local shard* shard_of_this_thread = nullptr;
   shard** place = &shard_of_this_thread;
   asm volatile("" : "+r"(place));
   *place = now;
+}
+
+[[gnu::noinline]] context_values*& context_of_this_thread() noexcept {
+  context_values** place = &context_of_plain_thread.values;
+  asm volatile("" : "+r"(place));
+  return *place;
 }
 
 }  // namespace roving::detail

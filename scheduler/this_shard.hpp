@@ -1,4 +1,4 @@
-// Which shard the calling thread is. The only home of thread_local.
+// Which shard the calling thread is, and what little else belongs to a thread. The only home of thread_local.
 //
 // A compiler may take the address of a thread-local before a suspension and use it after, on another thread; noinline
 // alone does not stop clang, nor link-time optimization. Returning a pointer that went through an empty asm statement
@@ -6,6 +6,7 @@
 // never keep what it returned across.
 #pragma once
 
+#include <roving/detail/context_values.hpp>
 #include <roving/detail/ready_node.hpp>
 
 namespace roving::detail {
@@ -14,5 +15,8 @@ namespace roving::detail {
 [[nodiscard]] shard* this_shard() noexcept;
 
 void set_this_shard(shard* now) noexcept;
+
+/// Where the calling thread keeps what context_vars hold while it is no shard.
+[[nodiscard]] context_values*& context_of_this_thread() noexcept;
 
 }  // namespace roving::detail

@@ -8,6 +8,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__APPLE__)
+#include <pthread.h>
 #endif
 
 namespace roving::detail {
@@ -16,7 +20,10 @@ namespace {
 class real_thread final : public started_thread {
  public:
   explicit real_thread(std::function<void()> body) : thread_{std::move(body)} {}
-  ~real_thread() override { thread_.join(); }
+  ~real_thread() override {
+    if (thread_.joinable()) thread_.join();
+  }
+  void abandon() noexcept override { thread_.detach(); }
 
  private:
   std::thread thread_;
@@ -38,6 +45,22 @@ thread_starter& system_thread_starter() noexcept {
 
 #if defined(__linux__)
 
+bool is_first_thread() noexcept { return ::getpid() == static_cast<pid_t>(::syscall(SYS_gettid)); }
+
+void name_this_thread(const std::string& name) noexcept {
+  char kept[16] = {};  // what the system takes; no memory is asked for
+  name.copy(kept, sizeof kept - 1);
+  ::pthread_setname_np(::pthread_self(), kept);
+}
+
+void use_cores(const std::vector<unsigned>& cores) noexcept {
+  if (cores.empty()) return;
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  for (const unsigned core : cores) CPU_SET(core, &all);
+  ::sched_setaffinity(0, sizeof all, &all);
+}
+
 struct shard_thread_settings::saved {
   int timer_slack_ns = -1;
   bool has_affinity = false;
@@ -53,7 +76,7 @@ shard_thread_settings::shard_thread_settings(std::optional<unsigned> core, const
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
   if (!name.empty()) {
     saved_->has_name = ::pthread_getname_np(::pthread_self(), saved_->name, sizeof saved_->name) == 0;
-    ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str());
+    name_this_thread(name);
   }
   if (core && ::sched_getaffinity(0, sizeof saved_->affinity, &saved_->affinity) == 0) {
     cpu_set_t only;
@@ -71,6 +94,14 @@ shard_thread_settings::~shard_thread_settings() {
 }
 
 #else
+
+#  if defined(__APPLE__)
+bool is_first_thread() noexcept { return ::pthread_main_np() != 0; }
+#  else
+bool is_first_thread() noexcept { return false; }  // unknown: signals are left alone
+#  endif
+void name_this_thread(const std::string&) noexcept {}
+void use_cores(const std::vector<unsigned>&) noexcept {}
 
 struct shard_thread_settings::saved {};
 shard_thread_settings::shard_thread_settings(std::optional<unsigned>, const std::string&) noexcept {}

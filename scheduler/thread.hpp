@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace roving::detail {
 
@@ -15,6 +16,9 @@ class started_thread {
   started_thread(const started_thread&) = delete;
   started_thread& operator=(const started_thread&) = delete;
   virtual ~started_thread() = default;
+
+  /// Leaves the thread to itself: it is not joined any more.
+  virtual void abandon() noexcept = 0;
 };
 
 class thread_starter {
@@ -30,6 +34,15 @@ class thread_starter {
 
 /// Real threads. Lives for ever.
 [[nodiscard]] thread_starter& system_thread_starter() noexcept;
+
+/// Whether the calling thread is the one that the process began with.
+[[nodiscard]] bool is_first_thread() noexcept;
+
+/// What debuggers and the system call the calling thread; the first 15 characters, for as long as it lives.
+void name_this_thread(const std::string& name) noexcept;
+
+/// Lets the calling thread run on these cores, if there are any: a thread starts with the cores of who started it.
+void use_cores(const std::vector<unsigned>& cores) noexcept;
 
 /// Makes the calling thread a good shard's thread for as long as it lives: timers without slack, pinned to one core if
 /// asked. What it found is put back.

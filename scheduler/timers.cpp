@@ -74,12 +74,13 @@ timer_batch::timer_batch(timer_node* first) noexcept {
 timer_batch::~timer_batch() { ROVING_ASSERT(empty()); }
 
 void timer_batch::splice(timer_batch&& other) noexcept {
-  ROVING_ASSERT(empty());
   if (other.empty()) return;
-  ring_.next = std::exchange(other.ring_.next, &other.ring_);
-  ring_.previous = std::exchange(other.ring_.previous, &other.ring_);
-  ring_.next->previous = &ring_;
-  ring_.previous->next = &ring_;
+  timer_node* const first = std::exchange(other.ring_.next, &other.ring_);
+  timer_node* const last = std::exchange(other.ring_.previous, &other.ring_);
+  first->previous = ring_.previous;
+  ring_.previous->next = first;
+  last->next = &ring_;
+  ring_.previous = last;
 }
 
 timer_node* timer_batch::pop() noexcept {
@@ -159,7 +160,7 @@ std::size_t timer_wheel::first_place() const noexcept {
 // Puts the node where I1 wants it.
 void timer_wheel::link(timer_node& node) noexcept {
   const std::uint64_t tick = std::max(tick_of(node.deadline), current_);  // overdue: the current slot
-  const unsigned differing_bits = static_cast<unsigned>(std::bit_width(tick ^ current_));
+  const auto differing_bits = static_cast<unsigned>(std::bit_width(tick ^ current_));
   const std::size_t level = differing_bits == 0 ? 0 : (differing_bits - 1) / digit_bits;
   const std::size_t digit = (tick >> (level * digit_bits)) & (slots_per_level - 1);
   const std::size_t place = level * slots_per_level + digit;

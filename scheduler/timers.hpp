@@ -74,6 +74,7 @@ struct timer_node {
 /// Lifetime: must be popped until it is empty before it ends; a timer must not get lost.
 class timer_batch {
  public:
+  /// An empty one, to splice others into.
   timer_batch() noexcept : timer_batch{nullptr} {}
   timer_batch(const timer_batch&) = delete;
   timer_batch& operator=(const timer_batch&) = delete;
@@ -82,7 +83,7 @@ class timer_batch {
   /// Takes the next timer, which is no longer set and may be set again; nullptr at the end.
   [[nodiscard]] timer_node* pop() noexcept;
 
-  /// Takes over the timers of `other`; this one must be empty.
+  /// Takes over the timers of `other`, which was expired later, behind its own. Constant time.
   void splice(timer_batch&& other) noexcept;
 
   [[nodiscard]] bool empty() const noexcept { return ring_.next == &ring_; }

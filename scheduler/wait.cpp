@@ -74,6 +74,27 @@ void arm_forwarding(void* argument) noexcept {
   leaving.task->release();
 }
 
+void send_pinned(ready_node& node, shard& home) noexcept {
+  shard* const here = this_shard();
+  if (here == &home) {
+    home.append(node);
+  } else if (here != nullptr && &here->owner() == &home.owner()) {
+    home.receive(node);
+  } else {  // what we send may run at once, and be the last of its runtime, which must not end while we are at it
+    const gate_pass inside{home.door()};
+    ROVING_ASSERT(inside);
+    home.receive(node);
+  }
+}
+
+void send_roving(task_base& task, shard& home) noexcept {
+  const gate_pass inside{home.door()};
+  ROVING_ASSERT(inside);
+  scheduler& owner = home.owner();
+  owner.overflow().push(task);
+  if (owner.idle().should_call(false)) owner.call_searcher(home.index());
+}
+
 void commit(void* argument) noexcept {
   task_base& task = *static_cast<task_base*>(argument);
   if (!task.claims.commit()) make_ready(task);  // claimed on the way
@@ -82,7 +103,7 @@ void commit(void* argument) noexcept {
 // Back on its stack: what ended the wait, once nobody reads any more what it waited for.
 wait_end settle(task_base& task, bool masked) noexcept {
   const winner who = task.claims.settled();
-  task.waits_in = nullptr;
+  task.waits_in.store(nullptr, std::memory_order_relaxed);
   if (who == winner::cancel) {
     task.claims.take_pending();  // a second cancel before the first was thrown is the same throw
     return wait_end::cancelled;
@@ -106,7 +127,7 @@ waiter::waiter(const char* call) : thread{ready_kind::thread, &wake_thread} {
   } else {
     task_base* const task = here->current();
     if (task == nullptr) throw not_in_task{call};
-    task->waits_in = call;
+    task->waits_in.store(call, std::memory_order_relaxed);
     who = task;
   }
   epoch = who->claims.next_epoch();
@@ -268,27 +289,17 @@ void make_ready(ready_node& node) noexcept {
       auto& task = static_cast<task_base&>(static_cast<parkable&>(node));
       shard* const here = this_shard();
       shard& home = *task.home;
-      if (!task.roving) {
-        if (here == &home)
-          home.append(node);
-        else
-          home.receive(node);
-      } else if (here != nullptr && &here->owner() == &home.owner()) {
+      if (task.roving && here != nullptr && &here->owner() == &home.owner())
         here->push_woken(task);
-      } else {
-        home.owner().overflow().push(node);
-        if (home.owner().idle().should_call(false)) home.owner().call_searcher(home.index());
-      }
-      return;
-    }
-    case ready_kind::posted: {
-      shard& home = *static_cast<posted_callback&>(node).home;
-      if (this_shard() == &home)
-        home.append(node);
+      else if (task.roving)
+        send_roving(task, home);
       else
-        home.receive(node);
+        send_pinned(node, home);
       return;
     }
+    case ready_kind::posted:
+      send_pinned(node, *static_cast<posted_callback&>(node).home);
+      return;
     case ready_kind::thread:
     case ready_kind::direct:
       node.run(node);

@@ -125,6 +125,7 @@ TEST_CASE("inbox: under many producers each node comes once and each producer's 
   for (std::vector<node>& those : nodes) those.resize(each);
   std::atomic<int> finished{0};
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(producers));
   for (int producer = 0; producer < producers; ++producer)
     threads.emplace_back([&, producer] {
       for (int number = 0; number < each; ++number) {
@@ -177,7 +178,7 @@ TEST_CASE("inbox: what one thread pushed because of another's push comes after i
     }
     finished.store(true, std::memory_order_release);
   }};
-  std::vector<int> position(2 * rounds, -1);
+  std::vector<int> position(std::size_t{2} * rounds, -1);
   int drained = 0;
   for (bool last_look = false; !last_look;) {
     last_look = finished.load(std::memory_order_acquire);

@@ -107,6 +107,7 @@ TEST_CASE("overflow queue: does what a std::deque does", "[scheduler][overflow_q
   std::mt19937 random{seed};
   std::vector<node> nodes(64);
   std::vector<node*> free;
+  free.reserve(nodes.size());
   for (node& each : nodes) free.push_back(&each);
   overflow_queue shared;
   std::deque<node*> expected;
@@ -169,6 +170,7 @@ TEST_CASE("overflow queue: between many threads each node is popped once and eac
   std::vector<std::vector<std::pair<int, int>>> popped(consumers);
 
   std::vector<std::thread> threads;
+  threads.reserve(std::size_t{producers} + consumers);
   for (int producer = 0; producer < producers; ++producer)
     threads.emplace_back([&, producer] {
       std::vector<node>& mine = nodes[static_cast<std::size_t>(producer)];

@@ -72,6 +72,7 @@ TEST_CASE("spin_lock: at most one thread holds it, with more threads than cores"
   std::array<int, threads> torn{};
 
   std::vector<std::thread> workers;
+  workers.reserve(threads);
   for (int i = 0; i < threads; ++i)
     workers.emplace_back([&, i] {
       for (int round = 0; round < rounds; ++round) {

@@ -290,6 +290,34 @@ TEST_CASE("timers: two batches are there at once", "[scheduler][timers]") {
   CHECK(ids(later) == list{3});
 }
 
+TEST_CASE("timers: a batch takes over another, behind its own, and they can still be cancelled",
+          "[scheduler][timers]") {
+  timer_wheel wheel{noon};
+  std::vector<timer> timers = numbered(6);
+  for (std::size_t i = 0; i < 6; ++i) wheel.set(timers[i], noon + nanoseconds{i < 3 ? 1 : 2});
+  timer_batch kept;
+  CHECK(kept.empty());
+  CHECK(kept.pop() == nullptr);
+  kept.splice(wheel.expire(noon));  // nothing into nothing
+  CHECK(kept.empty());
+  kept.splice(wheel.expire(noon + 1ns));  // and leaves nothing behind, or the other batch would not be let go
+
+  SECTION("into an empty one") {
+    CHECK(wheel.cancel(timers[0]));
+    CHECK(wheel.cancel(timers[2]));
+    CHECK(ids(kept) == list{1});
+    CHECK(expired(wheel, noon + 2ns) == list{3, 4, 5});
+  }
+  SECTION("into one that has some") {
+    kept.splice(wheel.expire(noon + 2ns));
+    kept.splice(wheel.expire(noon + 3ns));  // nothing into some
+    CHECK(wheel.cancel(timers[3]));         // on both sides of the seam
+    CHECK(wheel.cancel(timers[2]));
+    CHECK(wheel.cancel(timers[5]));
+    CHECK(ids(kept) == list{0, 1, 4});
+  }
+}
+
 TEST_CASE("timers: next_deadline is exact after cancels and expiry", "[scheduler][timers]") {
   timer_wheel wheel{noon};
   std::vector<timer> timers = numbered(5);

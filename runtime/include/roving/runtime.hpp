@@ -9,12 +9,15 @@
 #include <vector>
 
 #include <roving/counters.hpp>
+#include <roving/detail/context_values.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/future.hpp>
 #include <roving/options.hpp>
 #include <roving/placement.hpp>
+#include <roving/post.hpp>
 #include <roving/spawn.hpp>
 #include <roving/task.hpp>
+#include <roving/task_view.hpp>
 
 namespace roving {
 namespace detail {
@@ -27,6 +30,8 @@ struct submission : posted_callback {
 template <class Value, class Function>
 class submitted_state;
 
+struct runtime_access;
+
 }  // namespace detail
 
 /// A set of shards. roving::run() makes one, uses it once and closes it; make one yourself to run several times, to submit
@@ -38,7 +43,7 @@ class submitted_state;
 class runtime {
  public:
   /// Errors: std::invalid_argument (no shards, a stack size that is not possible, a deque capacity that is no power of
-  /// two); std::system_error (threads, descriptors).
+  /// two); broken_contract on a shard's thread (a runtime inside a runtime); std::system_error (threads, descriptors).
   explicit runtime(const options& chosen = {});
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
@@ -46,30 +51,30 @@ class runtime {
   /// close(), if it was not called.
   ~runtime();
 
-  /// Runs `f` as the main task, pinned to shard 0, and returns what it returns or throws what it throws. Other tasks that
-  /// are left go on in the next run(), or are cancelled by close().
+  /// Runs `f`, which is moved or copied into it, as the main task, pinned to shard 0, and returns what it returns or throws
+  /// what it throws. Other tasks that are left go on in the next run(), or are cancelled by close(). What it sets of
+  /// context_vars, the main task of the next run() sees; the first one sees those of the thread that made the runtime.
   ///
+  /// On the process's first thread, with options.handle_sigint and unless SIGINT has a handler, the first SIGINT cancels the
+  /// main task, and run() throws `interrupted` if it ends by that; the second one ends the process, as SIGINT does by itself.
   /// Blocks the calling thread, which is shard 0 meanwhile. Errors: broken_contract on a shard's thread (a run inside a run)
-  /// or when another thread runs it; runtime_closed; what `f` throws.
+  /// or when another thread runs it; runtime_closed; invalid_state after stop(); interrupted; what `f` throws.
   template <class Function>
   decltype(auto) run(Function&& f, spawn_site site = spawn_site::current()) {
-    using value = std::invoke_result_t<Function&>;
-    using body = std::conditional_t<std::is_void_v<value>, void, value>;
-    auto call = [&f]() -> body { return f(); };
-    detail::future_reference<detail::task_base> main;
-    run_main([&] {
+    using callable = std::decay_t<Function>;
+    using value = std::invoke_result_t<callable>;
+    const detail::future_reference<detail::task_base> main = run_main([&] {
       attributes what;
       what.placement = here;
       detail::task_base& block = detail::allocate_task(what, site, "run");
       try {
-        detail::task_body<decltype(call), body>::construct(block, std::move(call));
+        detail::task_body<callable, value>::construct(block, std::forward<Function>(f));
       } catch (...) {
         detail::abandon_task(block);
         throw;
       }
       detail::start_task(block);
-      main = detail::future_reference<detail::task_base>{&block};
-      return main;
+      return detail::future_reference<detail::task_base>{&block};
     });
     main->throw_failure();
     if constexpr (std::is_reference_v<value>)
@@ -85,10 +90,19 @@ class runtime {
   /// std::out_of_range (no such shard); std::bad_alloc.
   template <class Function>
   auto submit(Function&& f, spawn_site site = spawn_site::current()) {
-    return submit(on_shard(0), std::forward<Function>(f), site);
+    return submit(roving::on_shard(0), std::forward<Function>(f), site);
   }
   template <class Function>
   auto submit(placement where, Function&& f, spawn_site site = spawn_site::current());
+
+  /// A shard of it, for posting callbacks from any thread. Errors: std::out_of_range.
+  [[nodiscard]] runtime_shard on_shard(unsigned shard) const;
+
+  /// Ends the run() that goes on, or else the next one, at the end of a generation: what is ready now still runs, what is
+  /// posted meanwhile waits for the next run(). If the main task has not ended by then, run() throws, and it goes on later.
+  ///
+  /// Suspends: no. Any thread. Errors: runtime_closed.
+  void stop();
 
   /// Cancels all tasks, runs them to their end, stops the threads and releases everything. Idempotent.
   ///
@@ -97,14 +111,21 @@ class runtime {
 
   [[nodiscard]] unsigned shards() const noexcept;
 
+  /// Its tasks that are not done, as roving::all_tasks(), from any thread. None after close().
+  [[nodiscard]] std::vector<task_view> all_tasks() const;
+  [[nodiscard]] std::vector<task_view> all_tasks(unsigned shard) const;
+
   /// One entry a shard. Empty after close().
   [[nodiscard]] std::vector<shard_counters> counters() const;
 
  private:
-  void run_main(const std::function<detail::future_reference<detail::task_base>()>& begin);
+  friend struct detail::runtime_access;
+  detail::future_reference<detail::task_base> run_main(
+      const std::function<detail::future_reference<detail::task_base>()>& begin);
   void send(detail::posted_callback& what, placement where);
 
   std::unique_ptr<detail::scheduler> scheduler_;
+  bool handles_sigint_;
 };
 
 /// Makes a runtime, runs `f` as its main task on the calling thread, cancels what is left when it ends, waits for it, and
@@ -134,7 +155,8 @@ class submitted_state : public future_state<Value> {
         message_{this},
         function_{std::forward<Source>(f)},
         where_{where},
-        site_{site} {
+        site_{site},
+        context_{capture_context()} {
     this->add_reference();  // the message's; the first is the future's
   }
 
@@ -142,13 +164,15 @@ class submitted_state : public future_state<Value> {
 
  private:
   struct arrival : posted_callback {
-    explicit arrival(submitted_state* whose) noexcept : posted_callback{nullptr, &arrive, &drop}, of{whose} {}
+    explicit arrival(submitted_state* whose) noexcept
+        : posted_callback{nullptr, &submitted_state::arrive, &submitted_state::drop}, of{whose} {}
     submitted_state* of;
   };
 
   static void arrive(ready_node& node) noexcept {
     future_reference<submitted_state> self{static_cast<arrival&>(node).of};
     if (self->is_done()) return;  // cancelled on the way
+    const context_scope sees{std::move(self->context_)};
     try {
       attributes what;
       what.placement = self->where_.how() == placement::kind::anywhere ? anywhere : here;
@@ -219,6 +243,7 @@ class submitted_state : public future_state<Value> {
   std::optional<Function> function_;
   placement where_;
   spawn_site site_;
+  context_reference context_;
   future_reference<task_base> task_;
 };
 

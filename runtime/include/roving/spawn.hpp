@@ -12,22 +12,31 @@
 namespace roving {
 namespace detail {
 
+/// What a callable returns when a task calls it.
 template <class Function>
-task<std::invoke_result_t<std::decay_t<Function>>> spawn_task(const attributes& what, Function&& f, spawn_site site,
-                                                              const char* call) {
-  using callable = std::decay_t<Function>;
-  using value = std::invoke_result_t<callable>;
+using returned_by = std::invoke_result_t<std::decay_t<Function>>;
+
+/// A task of `f` that is not visible to anybody yet.
+template <class Function>
+task_base& make_task(const attributes& what, Function&& f, spawn_site site, const char* call) {
+  using value = returned_by<Function>;
   static_assert(std::is_void_v<value> || std::is_reference_v<value> || std::is_move_constructible_v<value>,
                 "what a task returns is moved out of it");
   task_base& block = allocate_task(what, site, call);
   try {
-    task_body<callable, value>::construct(block, std::forward<Function>(f));
+    task_body<std::decay_t<Function>, value>::construct(block, std::forward<Function>(f));
   } catch (...) {
     abandon_task(block);
     throw;
   }
+  return block;
+}
+
+template <class Function>
+task<returned_by<Function>> spawn_task(const attributes& what, Function&& f, spawn_site site, const char* call) {
+  task_base& block = make_task(what, std::forward<Function>(f), site, call);
   start_task(block);
-  return detail_access::make_task<value>(block);
+  return detail_access::make_task<returned_by<Function>>(block);
 }
 
 }  // namespace detail

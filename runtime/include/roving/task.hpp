@@ -9,7 +9,9 @@
 #include <utility>
 
 #include <roving/detail/task_base.hpp>
+#include <roving/done_callback.hpp>
 #include <roving/error.hpp>
+#include <roving/placement.hpp>
 #include <roving/time.hpp>
 
 namespace roving {
@@ -70,6 +72,21 @@ class task_handle {
   /// cancelled. Counts as having fetched it.
   [[nodiscard]] std::exception_ptr exception() const;
 
+  /// As future::on_done() and remove_on_done().
+  template <class Function>
+  done_callback on_done(Function&& f, spawn_site site = spawn_site::current()) const {
+    return detail::add_done_callback(state("task::on_done"), std::forward<Function>(f), site, "task::on_done");
+  }
+  template <class Executor, class Function>
+    requires(!std::is_convertible_v<Function, spawn_site>)
+  done_callback on_done(Executor&& executor, Function&& f, spawn_site site = spawn_site::current()) const {
+    return detail::add_done_callback_with(state("task::on_done"), std::forward<Executor>(executor),
+                                          std::forward<Function>(f), site, "task::on_done");
+  }
+  std::size_t remove_on_done(const done_callback& what) const {
+    return detail::remove_done_callback(state("task::remove_on_done"), what);
+  }
+
   /// Leaves the task to the runtime, which keeps it until it has ended. An error of it is reported.
   void detach() noexcept;
 
@@ -127,6 +144,17 @@ class [[nodiscard]] task : public task_handle {
       return static_cast<Value>(*body_value(of));
     else if constexpr (!std::is_void_v<Value>)
       return std::move(body_value(of));
+  }
+
+  /// A reference to the value. Never waits. Errors: invalid_state when the task has not ended; as get().
+  decltype(auto) value() const {
+    detail::task_base& of = state("task::value");
+    if (!of.is_done()) throw invalid_state{"task::value: the task has not ended; get() waits for it"};
+    of.throw_failure();
+    if constexpr (std::is_reference_v<Value>)
+      return static_cast<Value>(*body_value(of));
+    else if constexpr (!std::is_void_v<Value>)
+      return static_cast<const Value&>(body_value(of));
   }
 
  private:

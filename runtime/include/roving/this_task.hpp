@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include <roving/task_view.hpp>
+
 /// All of these: do not suspend; throw not_in_task where there is no current task (in a callback, on a plain thread).
 namespace roving::this_task {
 
@@ -13,6 +15,9 @@ namespace roving::this_task {
 
 /// Whether any shard may run it.
 [[nodiscard]] bool is_roving();
+
+/// A handle of it that does not own it.
+[[nodiscard]] task_view handle();
 
 [[nodiscard]] std::string name();
 void set_name(std::string_view name);

@@ -76,6 +76,12 @@ class broken_promise : public std::runtime_error {
   broken_promise() : std::runtime_error{"the promise was destroyed before a value or an exception was set"} {}
 };
 
+/// Thrown by run() when its main task was cancelled by SIGINT and ended by that. Everything was shut down in order.
+class interrupted : public std::runtime_error {
+ public:
+  interrupted() : std::runtime_error{"run: interrupted by SIGINT"} {}
+};
+
 /// The runtime is closed, or closing, and takes no more work.
 class runtime_closed : public std::runtime_error {
  public:

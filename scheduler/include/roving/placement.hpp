@@ -6,6 +6,19 @@
 
 namespace roving {
 
+class callback_handle;
+
+/// Where in the program a task was spawned or a callback posted. Made by default arguments; nobody writes one.
+struct spawn_site {
+  const char* file = "";
+  unsigned line = 0;
+
+  static constexpr spawn_site current(const char* file = __builtin_FILE(),
+                                      unsigned line = static_cast<unsigned>(__builtin_LINE())) noexcept {
+    return {file, line};
+  }
+};
+
 /// Where a task may run: pinned to one shard, or roving.
 class placement {
  public:
@@ -14,6 +27,11 @@ class placement {
   constexpr placement() noexcept = default;  // as the parent; on no task: pinned to shard 0
   [[nodiscard]] constexpr kind how() const noexcept { return how_; }
   [[nodiscard]] constexpr unsigned shard() const noexcept { return shard_; }
+
+  /// `on_shard(i).post(f)`: has the loop of that shard of the current runtime call `f`. See <roving/post.hpp>, which
+  /// defines it.
+  template <class Function>
+  callback_handle post(Function&& f, spawn_site site = spawn_site::current()) const;
 
   static constexpr placement make(kind how, unsigned shard = 0) noexcept {
     placement made;
@@ -44,17 +62,6 @@ struct attributes {
   std::string_view name{};           // copied; "Task-N" when empty
   std::size_t stack_size_bytes = 0;  // 0: options.stack_size_bytes; rounded up to a size class
   bool eager = false;                // runs at once, here, up to its first suspension (a pinned task of this shard only)
-};
-
-/// Where in the program a task was spawned. Made by the default argument of spawn(); nobody writes one.
-struct spawn_site {
-  const char* file = "";
-  unsigned line = 0;
-
-  static constexpr spawn_site current(const char* file = __builtin_FILE(),
-                                      unsigned line = static_cast<unsigned>(__builtin_LINE())) noexcept {
-    return {file, line};
-  }
 };
 
 }  // namespace roving

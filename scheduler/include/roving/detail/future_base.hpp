@@ -14,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -46,7 +47,13 @@ struct future_operations {
   bool (*cancel)(future_base&, const cancel_message&);  // asks it to end as cancelled; false when it is done
   void (*destroy)(future_base&) noexcept;               // the last reference went
   bool is_task;
+  // Of what passes a cancel on to several, else null: the one at that place, null behind the last. Asked from 0 on.
+  future_base* (*passes_on)(future_base&, std::size_t place) noexcept = nullptr;
 };
+
+/// Cancels `root` and, by way of it, what it waits for, as asyncio's cancel() does, without recursion however long the
+/// chain. False when `root` is done. Any thread.
+bool cancel_through(future_base& root, const cancel_message& message);
 
 class future_base {
  public:
@@ -60,8 +67,10 @@ class future_base {
   [[nodiscard]] bool try_add_reference() noexcept;
 
   void release() noexcept {
-    // Alone: nobody can add a reference any more, so that no atomic operation is needed.
-    if (references_.load(std::memory_order_acquire) == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    // Alone: nobody can add a reference any more, so that no atomic operation is needed. Not so for a task, which is also
+    // found by walking over its slab.
+    if ((!is_task() && references_.load(std::memory_order_acquire) == 1) ||
+        references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
       operations_->destroy(*this);
   }
 
@@ -104,6 +113,11 @@ class future_base {
   [[nodiscard]] std::exception_ptr error();
   [[nodiscard]] const std::exception_ptr& error_unfetched() const noexcept { return error_; }
 
+  /// What who asks for a cancelled one is thrown. What a task threw, with its message, goes to the first who takes it.
+  [[nodiscard]] std::exception_ptr take_cancellation();
+  /// The same, taking nothing: only with a message that stays.
+  [[nodiscard]] std::exception_ptr cancellation();
+
   /// Nobody has to be told of the error any more.
   void set_fetched() noexcept { fetched_.store(true, std::memory_order_relaxed); }
   [[nodiscard]] bool is_fetched() const noexcept { return fetched_.load(std::memory_order_relaxed); }
@@ -112,6 +126,7 @@ class future_base {
 
  protected:
   friend struct task_base;
+  friend bool cancel_through(future_base& root, const cancel_message& message);
   ~future_base() = default;
 
   const future_operations* operations_;
@@ -119,6 +134,7 @@ class future_base {
   spin_lock lock_;
   std::atomic<outcome> status_{outcome::pending};
   std::atomic<bool> fetched_{false};
+  bool message_stays_ = false;  // of a cancellation: told to all who ask. Written before finish()
   done_node* first_ = nullptr;
   done_node* last_ = nullptr;
   std::exception_ptr error_;

@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/context_values.hpp>
 #include <roving/detail/future_base.hpp>
 #include <roving/placement.hpp>
 
@@ -27,7 +28,6 @@ class shard;
 class slab;
 struct fiber;
 struct task_base;
-class context_values;  // what a task's context_vars hold
 
 /// What the compiler knows of the callable and the value of a task, for code that does not.
 struct task_operations {
@@ -53,6 +53,7 @@ struct alignas(16) task_base : parkable, future_base {
   bool roving = false;
   bool eager = false;
   std::atomic<bool> started{false};  // claimed by whoever runs it first
+  std::uint32_t home_index = 0;      // of home, which may be gone when somebody asks
   shard* home = nullptr;             // the shard it is pinned to, or on which it was spawned
   std::uint32_t site_line = 0;
   const char* site_file = "";
@@ -70,7 +71,9 @@ struct alignas(16) task_base : parkable, future_base {
 
   // --- written by the task before it parks, read by a canceller that holds a pin
   future_base* awaits = nullptr;
-  const char* waits_in = nullptr;  // the call in which it is parked
+
+  // --- written by the task, read by anybody who is curious
+  std::atomic<const char*> waits_in{nullptr};  // the call in which it is parked
 
   context_values* context = nullptr;  // a counted reference
   slab* const origin;
@@ -97,7 +100,7 @@ struct alignas(16) task_base : parkable, future_base {
   [[nodiscard]] void* storage() noexcept { return this + 1; }
 
  private:
-  friend void start_task(task_base& task);
+  friend void show_task(task_base& task, std::uint32_t references) noexcept;
   void end(outcome how, std::exception_ptr error) noexcept;
 };
 
@@ -110,8 +113,13 @@ struct alignas(16) task_base : parkable, future_base {
 /// Gives back a block whose callable could not be put into it.
 void abandon_task(task_base& task) noexcept;
 
-/// Makes it visible and, if it is eager, runs it up to its first suspension: one reference is the caller's, one the runtime's until the task has ended.
+/// Makes it visible and, if it is eager, runs it up to its first suspension: one reference is the caller's, one the
+/// runtime's until the task has ended.
 void start_task(task_base& task);
+
+/// The two halves of it. Once it is shown it can be found, awaited and cancelled; `references` are the caller's.
+void show_task(task_base& task, std::uint32_t references) noexcept;
+void queue_task(task_base& task);
 
 // --- the typed part -------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,9 @@ struct waiting_thread : parkable {
 struct waiter {
   /// For the current task, or plain thread. Throws not_in_task{call} in a callback on a shard.
   explicit waiter(const char* call);
+  /// For something else that is claimed as a task is: `stands_in`, which is to be armed.
+  explicit waiter(parkable& stands_in) noexcept
+      : who{&stands_in}, epoch{stands_in.claims.next_epoch()}, thread{ready_kind::thread} {}
   waiter(const waiter&) = delete;
   waiter& operator=(const waiter&) = delete;
 

@@ -1,0 +1,152 @@
+// See <roving/gather.hpp>. The meaning, and for pinned tasks the order, is asyncio.gather's.
+//
+// The task waits for a future of ours that ends when the rule says so; a cancel of the task is passed on to that, and by it
+// to all children, in argument order.
+#include <roving/gather.hpp>
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include <roving/error.hpp>
+
+#include "runtime/watcher.hpp"
+#include "scheduler/this_shard.hpp"
+
+namespace roving::detail {
+namespace {
+
+class gather_state final : public watcher {
+ public:
+  // `different`: `futures` without repetitions.
+  gather_state(std::span<future_base* const> futures, std::span<future_base* const> different, gather_rule rule,
+               const char* call)
+      : watcher{&operations, different, call}, rule_{rule} {
+    if (futures.size() != different.size()) with_repetitions_.assign(futures.begin(), futures.end());
+  }
+
+  // What is done at once counts at once, once all others are watched.
+  void begin() {
+    std::vector<node*> done;
+    for (node& each : nodes_)
+      if (each.watched->is_done() || !watch(each)) done.push_back(&each);
+    for (node* const each : done) told(*each);
+  }
+
+  // Nobody waits any more. What fails from now on is not reported.
+  void abandon() noexcept {
+    if (rule_ != gather_rule::first_failure) return;  // all have ended
+    for (node& each : nodes_)
+      if (!each.watched->is_done()) each.watched->set_fetched();
+    forget_all();
+  }
+
+  [[nodiscard]] bool failed_by_cancellation() const noexcept { return failed_by_cancellation_; }
+  [[nodiscard]] future_base* decisive() const noexcept { return decisive_ != nullptr ? decisive_->watched.get() : nullptr; }
+
+ private:
+  void told(node& ended) noexcept override {
+    future_base& child = *ended.watched;
+    const bool failed = child.status() != outcome::value;
+    child.set_fetched();
+    bool decides = false;
+    {
+      const std::lock_guard guard{lock()};
+      if (decisive_ == nullptr && (rule_ == gather_rule::cancel_on_end || (failed && rule_ != gather_rule::settled))) {
+        decisive_ = &ended;
+        decides = true;
+      }
+    }
+    if (decides && rule_ == gather_rule::first_failure) return fail(ended);
+    // Counted only when the others are cancelled, so that nobody is back before.
+    if (decides) cancel_others(ended);
+    bool is_last = false;
+    {
+      const std::lock_guard guard{lock()};
+      is_last = ++ended_ == nodes_.size();
+    }
+    if (is_last) end(ended);
+  }
+
+  void cancel_others(const node& than) noexcept {
+    for (node& each : nodes_)
+      if (&each != &than && !each.watched->is_done()) each.watched->cancel(nullptr);
+  }
+
+  void end(node& last) noexcept {
+    if (decisive_ != nullptr && decisive_->watched->status() != outcome::value) return fail(*decisive_);
+    if (!begin_completion()) return;
+    bool cancelled_meanwhile = false;
+    {
+      const std::lock_guard guard{lock()};
+      cancelled_meanwhile = cancel_requested_;
+    }
+    if (!cancelled_meanwhile) return finish(outcome::value);
+    failed_by_cancellation_ = true;
+    finish(outcome::error, last.watched->status() == outcome::cancelled ? last.watched->take_cancellation()
+                                                                        : std::make_exception_ptr(cancelled{}));
+  }
+
+  // A child that was cancelled makes this fail, with `cancelled`; it is not cancelled itself.
+  void fail(node& by) noexcept {
+    if (!begin_completion()) return;
+    failed_by_cancellation_ = by.watched->status() == outcome::cancelled;
+    finish(outcome::error,
+           failed_by_cancellation_ ? by.watched->take_cancellation() : by.watched->error_unfetched());
+  }
+
+  static future_base* passes_on(future_base& future, std::size_t place) noexcept {
+    auto& self = static_cast<gather_state&>(future);
+    if (place == 0) {
+      const std::lock_guard guard{self.lock()};
+      if (self.is_done()) return nullptr;
+      self.cancel_requested_ = true;
+    }
+    if (!self.with_repetitions_.empty())
+      return place < self.with_repetitions_.size() ? self.with_repetitions_[place] : nullptr;
+    return place < self.nodes_.size() ? self.nodes_[place].watched.get() : nullptr;
+  }
+
+  static constexpr future_operations operations{&cancel_through, &destroy, false, &passes_on};
+
+  const gather_rule rule_;
+  std::vector<future_base*> with_repetitions_;  // the nodes have references to them
+  bool failed_by_cancellation_ = false;         // written before finish()
+
+  // --- guarded by lock()
+  node* decisive_ = nullptr;
+  std::size_t ended_ = 0;
+  bool cancel_requested_ = false;
+};
+
+}  // namespace
+
+std::size_t gather_futures(std::span<future_base* const> futures, gather_rule rule, const char* call) {
+  if (futures.empty()) return 0;
+  std::vector<future_base*> different;
+  for (const std::size_t place : first_places(futures)) different.push_back(futures[place]);
+  const future_reference<gather_state> all{new gather_state{futures, different, rule, call}};
+  all->begin();
+  const bool has_cancel = all->await(call);
+  all->abandon();
+  if (has_cancel && !all->failed_by_cancellation()) throw_cancelled();
+  all->throw_failure();
+  const auto decisive = std::find(futures.begin(), futures.end(), all->decisive());
+  return static_cast<std::size_t>(decisive - futures.begin());
+}
+
+std::exception_ptr failure_of(future_base& of) {
+  switch (of.status()) {
+    case outcome::error: of.set_fetched(); return of.error_unfetched();
+    case outcome::cancelled: return of.cancellation();
+    default: return nullptr;
+  }
+}
+
+void require_task(const char* call) {
+  if (this_shard() == nullptr) throw no_shard{call};
+  if (current_task() == nullptr) throw not_in_task{call};
+}
+
+}  // namespace roving::detail
