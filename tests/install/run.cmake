@@ -16,7 +16,8 @@ run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${work_dir}/build -G ${gene
   -D CMAKE_BUILD_TYPE=${config}
   -D CMAKE_INTERPROCEDURAL_OPTIMIZATION=${lto}
   -D "CMAKE_PREFIX_PATH=${work_dir}/prefix;${prefix_path}"
-  -D CMAKE_RUNTIME_OUTPUT_DIRECTORY=${work_dir}/bin)
+  -D CMAKE_RUNTIME_OUTPUT_DIRECTORY=${work_dir}/bin
+  -D README=${CMAKE_CURRENT_LIST_DIR}/../../README.md)
 run(${CMAKE_COMMAND} --build ${work_dir}/build --config ${config})
 if(EXISTS ${work_dir}/bin/${config})
   run(${work_dir}/bin/${config}/consumer)  # generators with several configurations

@@ -5,6 +5,7 @@
 #include <roving/barrier.hpp>
 #include <roving/blocking.hpp>
 #include <roving/bounded_semaphore.hpp>
+#include <roving/buffer.hpp>
 #include <roving/compute.hpp>
 #include <roving/condition_variable.hpp>
 #include <roving/context_var.hpp>
@@ -29,8 +30,11 @@
 #include <roving/priority_queue.hpp>
 #include <roving/queue.hpp>
 #include <roving/race.hpp>
+#include <roving/resolve.hpp>
+#include <roving/run.hpp>
 #include <roving/runtime.hpp>
 #include <roving/semaphore.hpp>
+#include <roving/serve.hpp>
 #include <roving/settled.hpp>
 #include <roving/shard_local.hpp>
 #include <roving/shared_mutex.hpp>
