@@ -156,9 +156,4 @@ void stream_handle::shutdown(int how, std::error_code& error) noexcept {
   if (const int result = is_open() ? calls().shutdown(fd(), how) : -EBADF; result < 0) error = error_of(result);
 }
 
-void stream_handle::leave_poller() noexcept {
-  io_handle::leave_poller();
-  drained_ = false;  // what the old registration had to say is gone
-}
-
 }  // namespace roving::detail

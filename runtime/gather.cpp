@@ -17,6 +17,18 @@
 namespace roving::detail {
 namespace {
 
+// What asyncio throws when all have ended after a cancel: the last one's, or else with the message that was meant for it.
+std::exception_ptr cancellation_by(future_base& last) {
+  if (last.status() == outcome::cancelled) return last.take_cancellation();
+  cancel_message message;
+  if (last.is_task()) {
+    const auto& task = static_cast<task_base&>(last);
+    const std::lock_guard guard{last.lock()};
+    if (task.extras) message = task.extras->marked;
+  }
+  return std::make_exception_ptr(cancelled{std::move(message)});
+}
+
 class gather_state final : public watcher {
  public:
   // `different`: `futures` without repetitions.
@@ -66,7 +78,7 @@ class gather_state final : public watcher {
       const std::lock_guard guard{lock()};
       is_last = ++ended_ == nodes_.size();
     }
-    if (is_last) end(ended);
+    if (is_last) end();
   }
 
   void cancel_others(const node& than) noexcept {
@@ -74,7 +86,7 @@ class gather_state final : public watcher {
       if (&each != &than && !each.watched->is_done()) each.watched->cancel(nullptr);
   }
 
-  void end(node& last) noexcept {
+  void end() noexcept {
     if (decisive_ != nullptr && decisive_->watched->status() != outcome::value) return fail(*decisive_);
     if (!begin_completion()) return;
     bool cancelled_meanwhile = false;
@@ -84,8 +96,8 @@ class gather_state final : public watcher {
     }
     if (!cancelled_meanwhile) return finish(outcome::value);
     failed_by_cancellation_ = true;
-    finish(outcome::error, last.watched->status() == outcome::cancelled ? last.watched->take_cancellation()
-                                                                        : std::make_exception_ptr(cancelled{}));
+    future_base& last = with_repetitions_.empty() ? *nodes_.back().watched : *with_repetitions_.back();
+    finish(outcome::error, cancellation_by(last));
   }
 
   // A child that was cancelled makes this fail, with `cancelled`; it is not cancelled itself.
@@ -99,9 +111,11 @@ class gather_state final : public watcher {
   static future_base* passes_on(future_base& future, std::size_t place) noexcept {
     auto& self = static_cast<gather_state&>(future);
     if (place == 0) {
-      const std::lock_guard guard{self.lock()};
       if (self.is_done()) return nullptr;
-      self.cancel_requested_ = true;
+      const bool reaches_one = std::any_of(self.nodes_.begin(), self.nodes_.end(),
+                                           [](const node& each) { return !each.watched->is_done(); });
+      const std::lock_guard guard{self.lock()};
+      self.cancel_requested_ = self.cancel_requested_ || reaches_one;
     }
     if (!self.with_repetitions_.empty())
       return place < self.with_repetitions_.size() ? self.with_repetitions_[place] : nullptr;

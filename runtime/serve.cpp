@@ -343,8 +343,10 @@ class server {
   void drain(std::exception_ptr& reason) {
     const auto is_empty = [this] { return count_ == 0; };
     try {
+      // Two cancels that come at once are thrown as one, but they are counted.
+      const bool hurried = this_task::cancelling() >= cancels_before_ + 2;
       const time_point deadline = options_.grace ? time_after(now(), *options_.grace) : time_point::max();
-      if (await(is_empty, deadline)) return;
+      if (!hurried && await(is_empty, deadline)) return;
     } catch (...) {  // a second cancel
       reason = std::current_exception();
     }
@@ -381,6 +383,7 @@ class server {
   const placement where_;    // of the handlers
   const bool has_siblings_;  // each shard accepts
   const bool hands_over_;    // one accepts, and hands over to the least loaded
+  const std::uint32_t cancels_before_ = this_task::cancelling();
 
   spin_lock lock_;
   std::size_t count_ = 0;

@@ -171,9 +171,11 @@ void task_group_core::told(node& ended) noexcept {
   if (!failed) task.release();
 }
 
-// With lock_ held; the last that a counted one does with it.
+// With lock_ held; the last that a counted one does with the group.
 void task_group_core::uncount(ready_list& wakes) noexcept {
-  if (--running_ == 0 && waits_ != nullptr) grant(*std::exchange(waits_, nullptr), wakes);
+  if (--running_ != 0 || !leaving_) return;
+  open_.store(false, std::memory_order_relaxed);
+  if (waits_ != nullptr) grant(*std::exchange(waits_, nullptr), wakes);
 }
 
 // --- cancelling ------------------------------------------------------------------------------------------------------
@@ -253,6 +255,10 @@ task_group_core::wait_result task_group_core::wait_for_children(const char* call
 }
 
 void task_group_core::leave(const std::exception_ptr& body, bool body_was_cancelled, const char* call) {
+  {
+    const std::lock_guard guard{lock_};
+    leaving_ = true;
+  }
   std::exception_ptr cancellation = body_was_cancelled ? body : nullptr;
   if (body) abort();
 

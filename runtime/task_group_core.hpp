@@ -88,7 +88,7 @@ class task_group_core {
   task_base* parent_ = nullptr;
   shard* home_ = nullptr;  // null: children are told of at once
   std::uint32_t cancelling_on_entry_ = 0;
-  std::atomic<bool> open_{false};  // written under lock_
+  std::atomic<bool> open_{false};  // takes tasks in; written under lock_
 
   spin_lock lock_;
 
@@ -100,6 +100,7 @@ class task_group_core {
   node* next_to_cancel_ = nullptr;
   std::size_t running_ = 0;
   waiter* waits_ = nullptr;  // the parent, in leave()
+  bool leaving_ = false;
   bool left_ = false;
   bool aborting_ = false;
   bool parent_cancel_requested_ = false;

@@ -18,18 +18,22 @@
 namespace roving::detail {
 namespace {
 
+// True when the current task has a cancel to throw.
+bool deliver_pending(const char* call) { return current_task()->claims.is_pending() && yield_now(call); }
+
 class parked_call : public job {
  public:
   parked_call(void (*invoke)(void*), void* argument) noexcept
       : job{&run_it, &drop_it}, invoke_{invoke}, argument_{argument} {}
 
-  /// Parks the task until the work has ended, one way or the other, or the task is cancelled.
+  /// Parks the task until the work has ended, one way or the other, or the task is cancelled. A cancel is told of also when
+  /// there was nothing to wait for any more: it does not depend on who was faster.
   [[nodiscard]] wait_end wait(const char* call) {
     waiter self{call};
     lock_.lock();
     if (has_ended_) {
       lock_.unlock();
-      return wait_end::event;
+      return deliver_pending(call) ? wait_end::cancelled : wait_end::event;
     }
     waits_ = &self;
     const wait_end end = park(self, lock_);
@@ -98,7 +102,7 @@ void report_lost(std::exception_ptr error, const task_base& task) noexcept {
 void call_in_pool(job_pool& pool, const char* call, void (*invoke)(void*), void* argument) {
   task_base* const task = current_task();
   if (task == nullptr) throw not_in_task{call};
-  if (task->claims.is_pending() && yield_now(call)) throw_cancelled();  // before anything has begun
+  if (deliver_pending(call)) throw_cancelled();  // before anything has begun
 
   parked_call work{invoke, argument};
   if (!pool.submit(work)) throw runtime_closed{call};

@@ -118,9 +118,12 @@ struct callbacks {
   static void destroy(counted& block) noexcept {
     auto& self = static_cast<Block&>(block);
     discard(self);
-    const auto alignment = static_cast<std::align_val_t>(self.alignment_);
+    const std::size_t alignment = self.alignment_;
     self.~Block();
-    ::operator delete(&self, alignment);
+    if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+      ::operator delete(&self);
+    else
+      ::operator delete(&self, static_cast<std::align_val_t>(alignment));
   }
 
   struct plain : callback {
@@ -133,16 +136,17 @@ struct callbacks {
                             Timer... timer) {
     const std::size_t aligned = alignment > alignof(Block) ? alignment : alignof(Block);
     const std::size_t offset = (sizeof(Block) + aligned - 1) / aligned * aligned;
-    auto* const memory =
-        static_cast<std::byte*>(::operator new(offset + size_bytes, static_cast<std::align_val_t>(aligned)));
-    return *::new (memory) Block{&destroy<Block>, memory + offset, aligned, of, site, timer...};
+    void* const memory = aligned <= __STDCPP_DEFAULT_NEW_ALIGNMENT__
+                             ? ::operator new(offset + size_bytes)
+                             : ::operator new(offset + size_bytes, static_cast<std::align_val_t>(aligned));
+    return *::new (memory) Block{&destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site, timer...};
   }
 };
 
 callback::callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
                    spawn_site site) noexcept
-    : counted{how},
-      posted_callback{nullptr, &callbacks::run, &callbacks::drop},
+    : posted_callback{nullptr, &callbacks::run, &callbacks::drop},
+      counted{how},
       place_{place},
       of_{of},
       alignment_{alignment},

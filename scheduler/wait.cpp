@@ -28,7 +28,7 @@ void end_by_mark(task_base& task) noexcept {
   {
     const std::lock_guard guard{task.lock()};
     task.claims.end_by_mark();
-    if (task.extras) task.extras->delivered = std::move(task.extras->marked);
+    if (task.extras) task.extras->delivered = task.extras->marked;
   }
   make_ready(task);
 }
@@ -111,7 +111,7 @@ wait_end settle(task_base& task, bool masked) noexcept {
   if (!masked && task.claims.is_pending()) {
     const std::lock_guard guard{task.lock()};
     if (task.claims.take_pending()) {
-      if (task.extras) task.extras->delivered = std::move(task.extras->marked);
+      if (task.extras) task.extras->delivered = task.extras->marked;
       return wait_end::cancelled;
     }
   }
@@ -269,7 +269,7 @@ bool yield_now(const char* call) {
   if (masked || !task->claims.is_pending()) return false;
   const std::lock_guard guard{task->lock()};
   if (!task->claims.take_pending()) return false;
-  if (task->extras) task->extras->delivered = std::move(task->extras->marked);
+  if (task->extras) task->extras->delivered = task->extras->marked;
   return true;
 }
 

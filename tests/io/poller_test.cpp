@@ -406,7 +406,7 @@ TEST_CASE("poller: a closed descriptor is silent although a child has a duplicat
   CHECK(status == 0);
 }
 
-TEST_CASE("poller: wake ends the wait that goes on", "[io][poller]") {
+TEST_CASE("poller: wake ends the wait that goes on, and not the next", "[io][poller]") {
   owner own;
   std::atomic<bool> is_back{false};
   std::thread sleeper{[&] {
@@ -424,6 +424,10 @@ TEST_CASE("poller: wake ends the wait that goes on", "[io][poller]") {
   own.queue->wake();
   sleeper.join();
   CHECK(is_back);
+  ready_list ready;
+  const auto until = roving::now() + 5ms;
+  own.queue->wait(until, ready);
+  CHECK(roving::now() >= until);
 }
 
 TEST_CASE("poller: wake ends the next wait when none goes on, and many wakes end one", "[io][poller]") {

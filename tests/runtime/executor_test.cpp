@@ -241,7 +241,7 @@ TEST_CASE("C115 blocking and compute: work that has begun is waited for, then th
         throw;
       }
     });
-    yield_until([&] { return work.begun.is_set(); });
+    yield_until([&] { return work.begun.is_set() && is_parked(caller); });
     caller.cancel("first");
     caller.cancel("second");
     for (int i = 0; i < 10; ++i) roving::yield();

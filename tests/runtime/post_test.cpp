@@ -598,8 +598,7 @@ TEST_CASE("C16 post: after close it is an error, and what was left is destroyed 
     all.run([&] {
       handles.push_back(roving::post_after(1h, one));
       handles.push_back(roving::post_at(roving::time_point::max(), one));
-      roving::on_shard(shards - 1).post([&] { handles.push_back(roving::post_after(1h, one)); });
-      while (handles.size() < 3) roving::yield();
+      roving::spawn(roving::on_shard(shards - 1), [&] { handles.push_back(roving::post_after(1h, one)); }).join();
     });
     handles.push_back(all.on_shard(0).post(one));  // nobody runs shard 0 any more, until close()
     all.close();
@@ -614,7 +613,7 @@ TEST_CASE("C16 post: after close it is an error, and what was left is destroyed 
   CHECK_THROWS_AS(shard->post(one), roving::runtime_closed);  // the runtime is gone
   for (auto& each : handles) each.cancel();
   for (const auto& each : handles) CHECK(each.cancelled());
-  CHECK(ran == 1);  // what was posted to shard 0 ran in close()
+  CHECK(ran == 0);
   CHECK(token.use_count() == 2);
 }
 
@@ -630,9 +629,10 @@ TEST_CASE("C16 post: threads that post while the runtime closes either get throu
       for (unsigned t = 0; t < 3; ++t)
         threads.emplace_back([&, to = all.on_shard(t % shards), token] {
           try {
-            for (;;) {
+            for (int i = 0;; ++i) {
+              while (token.use_count() > 100) std::this_thread::yield();  // a flood would only grow
               roving::callback_handle handle = to.post([token] {});
-              if (begun.load() > 50) handle.cancel();
+              if (i % 2 == 0) handle.cancel();
               ++begun;
             }
           } catch (const roving::runtime_closed&) {

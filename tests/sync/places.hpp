@@ -25,7 +25,7 @@ inline std::vector<place> places() { return {{1, false}, {1, true}, {2, false}, 
 
 /// Rounds of a stress test: fewer where each costs ten times as much.
 inline constexpr int rounds(int count) {
-  return roving::detail::thread_sanitizer ? count / 20 : roving::detail::address_sanitizer ? count / 5 : count;
+  return roving::detail::thread_sanitizer ? count / 5 : roving::detail::address_sanitizer ? count / 2 : count;
 }
 
 inline std::vector<int> numbers(int count) {

@@ -98,20 +98,20 @@ class as_completed_range {
   detail::completion_order order_;
 };
 
-/// Gives the handles of a range (task, shared_task, future, shared_future; pointers to them or std::reference_wrapper) in the
-/// order in which they end, each once: `for (auto& done : as_completed(tasks)) use(done.get());`.
+/// Gives the handles of a range (of tasks, futures, task_view; pointers to them or std::reference_wrapper) in the order in
+/// which they end, each once: `for (auto& done : as_completed(tasks)) use(done.get());`.
 ///
 /// Suspends: going on to the next one does. A plain thread blocks. Errors: `done.get()` throws what the task threw, the loop
 /// throws only `cancelled`, if its task is cancelled; what is waited for is left alone.
 /// Lifetime: an lvalue range must stay as it is; an rvalue is moved in.
-template <detail::handle_range Range>
+template <detail::waitable_range Range>
 [[nodiscard]] as_completed_range<Range> as_completed(Range&& handles) {
   return {std::forward<Range>(handles), time_point::max()};
 }
 
 /// The same within `timeout`, counted from now: the loop throws timeout_error when it has passed and some are not done. It
 /// cancels none.
-template <detail::handle_range Range, class Representation, class Period>
+template <detail::waitable_range Range, class Representation, class Period>
 [[nodiscard]] as_completed_range<Range> as_completed(Range&& handles,
                                                      std::chrono::duration<Representation, Period> timeout) {
   return {std::forward<Range>(handles), detail::time_after(now(), detail::to_duration(timeout))};

@@ -162,7 +162,11 @@ class task_executor {
     using callable = std::decay_t<Function>;
     using value = std::invoke_result_t<callable&>;
     using state_type = submitted_state<value, callable>;
-    future_reference<state_type> made{new state_type(std::forward<Function>(f), where_, site)};
+    future_reference<state_type> made;
+    {
+      const context_scope none{{}};  // which it would capture
+      made = future_reference<state_type>{new state_type(std::forward<Function>(f), where_, site)};
+    }
     auto& message = made->message();
     future_reference<future_state<value>> state{made.take()};
     try {

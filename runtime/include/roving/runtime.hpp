@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -152,7 +154,7 @@ class submitted_state : public future_state<Value> {
   template <class Source>
   submitted_state(Source&& f, placement where, spawn_site site)
       : future_state<Value>{&operations},
-        message_{this},
+        message_{this, &arrive, &drop},
         function_{std::forward<Source>(f)},
         where_{where},
         site_{site},
@@ -164,8 +166,8 @@ class submitted_state : public future_state<Value> {
 
  private:
   struct arrival : posted_callback {
-    explicit arrival(submitted_state* whose) noexcept
-        : posted_callback{nullptr, &submitted_state::arrive, &submitted_state::drop}, of{whose} {}
+    arrival(submitted_state* whose, function how, function unrun) noexcept
+        : posted_callback{nullptr, how, unrun}, of{whose} {}
     submitted_state* of;
   };
 
@@ -177,10 +179,14 @@ class submitted_state : public future_state<Value> {
       attributes what;
       what.placement = self->where_.how() == placement::kind::anywhere ? anywhere : here;
       task<void> started = spawn(what, [self] { self->call(); }, self->site_);
+      task_base& task = detail_access::state_of(started, "submit");
+      bool was_cancelled = false;  // since it began, which may be elsewhere
       {
         const std::lock_guard guard{self->lock()};
-        self->task_ = future_reference<task_base>::share(detail_access::state_of(started, "submit"));
+        self->task_ = future_reference<task_base>::share(task);
+        was_cancelled = self->is_cancelled_early_;
       }
+      if (was_cancelled) task.request_cancel(self->early_message_);
       started.detach();
     } catch (...) {
       (void)self->set_exception(std::current_exception());
@@ -227,6 +233,10 @@ class submitted_state : public future_state<Value> {
     {
       const std::lock_guard guard{self.lock()};
       task = self.task_;
+      if (!task) {
+        self.early_message_ = message;
+        self.is_cancelled_early_ = true;
+      }
     }
     if (task) task->request_cancel(message);
     return true;
@@ -244,7 +254,11 @@ class submitted_state : public future_state<Value> {
   placement where_;
   spawn_site site_;
   context_reference context_;
+
+  // --- guarded by lock()
   future_reference<task_base> task_;
+  cancel_message early_message_;  // of a cancel that came before task_ was here
+  bool is_cancelled_early_ = false;
 };
 
 }  // namespace detail

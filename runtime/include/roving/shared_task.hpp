@@ -1,61 +1,64 @@
-// A handle that does not own its task.
+// A handle that does not own its task, and knows its value.
 #pragma once
 
+#include <chrono>
+#include <type_traits>
 #include <utility>
 
+#include <roving/error.hpp>
 #include <roving/task.hpp>
+#include <roving/task_view.hpp>
+#include <roving/time.hpp>
 
 namespace roving {
 
-/// Stands for a task that somebody else looks after, such as a group. Copies stand for the same one.
+/// Stands for a task that somebody else looks after, such as a group. Copies stand for the same one; destroying it has no
+/// consequence for the task.
 ///
-/// It does what task<Value> does, but destroying it neither cancels the task nor waits for it, and get() leaves the value
-/// where it is, for the others. An error counts as fetched when the owner has it.
-/// Thread safety: as task<Value>; copies may be used at once.
-/// Lifetime: keeps the value, not the task: it may outlive the task's owner and the runtime.
+/// Thread safety: as task_view. Lifetime: keeps the value alive; may outlive the task's owner and the runtime.
 template <class Value>
-class shared_task : private task<Value> {
+class shared_task : public task_view {
  public:
-  using typename task<Value>::value_type;
+  using value_type = Value;
 
   shared_task() noexcept = default;
-  shared_task(const shared_task& other) noexcept : task<Value>{share(other)} {}
-  shared_task(shared_task&& other) noexcept = default;
-  shared_task& operator=(shared_task other) noexcept {
-    std::swap(this->state_, other.state_);
-    return *this;
+
+  /// As task<Value>::get() of an lvalue: waits, gives a reference to the value or throws what the task threw. A cancel of
+  /// the caller is passed on to the task.
+  decltype(auto) get() const {
+    return with_handle("shared_task::get", [](const task<Value>& of) -> decltype(auto) { return of.get(); });
   }
-  ~shared_task() { this->detach(); }
 
-  /// As task<Value>::get() of an lvalue: waits, passes a cancel of the caller on to the task, throws what it threw.
-  decltype(auto) get() const { return static_cast<const task<Value>&>(*this).get(); }
+  /// A reference to the value. Never waits. Errors: invalid_state when the task has not ended; as get().
+  decltype(auto) value() const {
+    return with_handle("shared_task::value", [](const task<Value>& of) -> decltype(auto) { return of.value(); });
+  }
 
-  using task<Value>::cancel;
-  using task<Value>::cancelled;
-  using task<Value>::cancelling;
-  using task<Value>::done;
-  using task<Value>::exception;
-  using task<Value>::join;
-  using task<Value>::join_for;
-  using task<Value>::join_until;
-  using task<Value>::name;
-  using task<Value>::on_done;
-  using task<Value>::remove_on_done;
-  using task<Value>::set_name;
-  using task<Value>::uncancel;
-  using task<Value>::valid;
-  using task<Value>::value;
+  /// As task<Value>::join_for() and join_until(): true when the task has ended.
+  template <class Representation, class Period>
+  [[nodiscard]] bool join_for(std::chrono::duration<Representation, Period> span) const {
+    return join_until(detail::time_after(now(), detail::to_duration(span)));
+  }
+  [[nodiscard]] bool join_until(time_point deadline) const {
+    return with_handle("shared_task::join", [&](const task<Value>& of) { return of.join_until(deadline); });
+  }
 
-  /// For the library: takes over a reference, and the task as it is.
+  /// For the library: takes over a reference, and leaves the task alone.
   explicit shared_task(detail::task_base& adopted) noexcept
-      : task<Value>{detail_access::make_task<Value>(adopted)} {}
-  [[nodiscard]] detail::task_base& state(const char* call) const { return task<Value>::state(call); }
+      : task_view{detail::future_reference<detail::task_base>{&adopted}} {}
 
  private:
-  static task<Value> share(const shared_task& other) noexcept {
-    if (!other.valid()) return {};
-    other.state_->add_reference();
-    return detail_access::make_task<Value>(*other.state_);
+  // An owning handle for the time of a call, which lets go of the task whatever comes.
+  template <class Function>
+  decltype(auto) with_handle(const char* call, Function f) const {
+    struct borrowed {
+      task<Value> handle;
+      ~borrowed() { handle.detach(); }
+    };
+    detail::task_base& of = state(call);
+    of.add_reference();
+    const borrowed lent{detail_access::make_task<Value>(of)};
+    return f(lent.handle);
   }
 };
 

@@ -14,6 +14,9 @@
 #include <roving/placement.hpp>
 
 namespace roving {
+namespace detail {
+struct future_access;  // for the library: the state behind a handle
+}
 
 /// A handle of a task that does not own it: copied freely, destroyed without consequence for the task.
 ///
@@ -64,7 +67,8 @@ class task_view {
   /// For the library.
   explicit task_view(detail::future_reference<detail::task_base> of) noexcept : state_{std::move(of)} {}
 
- private:
+ protected:
+  friend struct detail::future_access;
   [[nodiscard]] detail::task_base& state(const char* call) const;
   detail::future_reference<detail::task_base> state_;
 };

@@ -33,8 +33,6 @@ class stream_handle : public io_handle {
   /// `how` as in shutdown(2).
   void shutdown(int how, std::error_code& error) noexcept;
 
-  void leave_poller() noexcept;
-
  private:
   template <class Call>
   std::size_t read(std::size_t size_bytes, std::error_code& error, const char* name, Call receive);

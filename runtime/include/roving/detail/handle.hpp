@@ -15,11 +15,13 @@
 #include <roving/future.hpp>
 #include <roving/shared_task.hpp>
 #include <roving/task.hpp>
+#include <roving/task_view.hpp>
 
 namespace roving::detail {
 
-/// The state behind a future.
+/// The state behind a handle.
 struct future_access {
+  static future_base& state_of(const task_view& handle, const char* call) { return handle.state(call); }
   template <class Value>
   static future_base& state_of(const future_handle<Value>& handle, const char* call) {
     return handle.state(call);
@@ -29,9 +31,8 @@ struct future_access {
 inline future_base& future_behind(const task_handle& handle, const char* call) {
   return detail_access::state_of(handle, call);
 }
-template <class Value>
-future_base& future_behind(const shared_task<Value>& handle, const char* call) {
-  return handle.state(call);
+inline future_base& future_behind(const task_view& handle, const char* call) {
+  return future_access::state_of(handle, call);
 }
 template <class Value>
 future_base& future_behind(const future_handle<Value>& handle, const char* call) {
@@ -54,27 +55,34 @@ auto& plain_handle(Element& element) noexcept {
     return element;
 }
 
-/// A task, a shared_task, a future or a shared_future.
+/// What can be waited for.
 template <class Handle>
-concept handle = requires(std::remove_cvref_t<Handle>& of) {
-  typename std::remove_cvref_t<Handle>::value_type;
+concept waitable = requires(const std::remove_cvref_t<Handle>& of) {
   { future_behind(of, "") } -> std::same_as<future_base&>;
 };
 
-/// A range of handles, of pointers to handles or of references to them.
+/// The same with a value: a task, a shared_task, a future or a shared_future.
+template <class Handle>
+concept handle = waitable<Handle> && requires { typename std::remove_cvref_t<Handle>::value_type; };
+
+/// A range of them, of pointers to them or of std::reference_wrapper.
 template <class Range>
-concept handle_range = requires(Range& of) {
-  { plain_handle(*std::begin(of)) } -> handle;
+concept waitable_range = requires(Range& of) {
+  { plain_handle(*std::begin(of)) } -> waitable;
   std::end(of);
+};
+template <class Range>
+concept handle_range = waitable_range<Range> && requires(Range& of) {
+  { plain_handle(*std::begin(of)) } -> handle;
 };
 
 /// What can be called without arguments, once.
 template <class Function>
-concept body = std::invocable<std::decay_t<Function>> && !handle<Function>;
+concept body = std::invocable<std::decay_t<Function>> && !waitable<Function>;
 
 /// A range of callables of one type.
 template <class Range>
-concept body_range = !handle_range<Range> && !body<Range> && requires(Range& of) {
+concept body_range = !waitable_range<Range> && !body<Range> && requires(Range& of) {
   { *std::begin(of) } -> body;
   std::end(of);
 };

@@ -36,7 +36,7 @@ inline constexpr callable_operations operations_of_callable{
     [](void* callable) { static_cast<void>(std::move(*static_cast<Callable*>(callable))()); },
     [](void* callable) noexcept { std::destroy_at(static_cast<Callable*>(callable)); }};
 
-class callback : public counted, public posted_callback {
+class callback : public posted_callback, public counted {
  public:
   /// Takes it back: it will not be called, unless it was or is. Its callable is destroyed here and now. Any thread.
   void cancel() noexcept;

@@ -40,7 +40,7 @@ struct task_operations {
 /// What few tasks have.
 struct task_extras {
   std::string name;
-  cancel_message marked;     // of a cancel that is pending
+  cancel_message marked;     // of the last cancel that was made pending
   cancel_message delivered;  // of the cancel that claimed the wait
 };
 

@@ -1,0 +1,548 @@
+#!/usr/bin/env python3
+"""Runs what is in perf/ beside what it is measured against, and prints one table for each benchmark.
+
+    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, timers (Google Benchmark programs, each gets the OPTIONs),
+                                        echo (servers under perf/load); all of them without any
+    bench.py --targets [NAME...]        what has to be built for them
+
+Times of one machine drift by tens of percent, so that only ratios within one run mean something. Everything is measured
+several times, turn about with its limit: a Google program runs as a new process in each round, servers run in pairs. The ratio
+is the median over rounds or pairs, and its interval holds 95 % of what the median is when they are drawn anew (bootstrap).
+
+A benchmark says in its label what it is compared with, one word for each:
+
+    ns<=1.5*jump    its time per item is to be at most 1.5 times that of the benchmark `jump` of the same program
+    p50_us/wake     the ratio of a counter, without a target; wake is another benchmark
+    bytes/4096      the same against a number
+    bytes<=4608     a counter, or ns, is to be at most that
+
+A target is met (`yes`) when the whole interval is at or below it, missed (`no`) when all of it is above; else `noise`.
+
+Writes NAME.json in Google Benchmark's format, with the comparisons, and everything that is printed as report.md.
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import random
+import re
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAMS = ("switch", "tasks", "sync", "timers")
+ECHO_SERVERS = {"limit_echo": "raw epoll", "echo": "roving"}  # the limit first
+ECHO_TARGETS = {100: 1.03, 1000: 1.04}  # connections: CPU time per request against the limit's
+ECHO_CALLS_AT_MOST = 2.1  # system calls per request
+ECHO_P99_TARGET = 1.1
+
+Comparison = collections.namedtuple("Comparison", "name metric value against target ratio interval verdict")
+
+
+# ---- Numbers --------------------------------------------------------------------------------------------------
+
+
+def interval_of_median(values, draws=2000):
+    """The middle 95 % of the medians of `values` drawn anew, always in the same way."""
+    chance = random.Random(1)
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(draws))
+    return medians[int(draws * 0.025)], medians[int(draws * 0.975)]
+
+
+def verdict(interval, target):
+    if target is None:
+        return ""
+    low, high = interval
+    return "yes" if high <= target else "no" if low > target else "noise"
+
+
+def compare(name, metric, values, against, others, target):
+    """`values` and `others` are pairs. The target is a ratio."""
+    ratios = [ours / theirs for ours, theirs in zip(values, others) if theirs]
+    if not ratios:
+        return Comparison(name, metric, statistics.median(values), against, target, None, None, "")
+    interval = interval_of_median(ratios)
+    return Comparison(name, metric, statistics.median(values), against, target, statistics.median(ratios), interval,
+                      verdict(interval, target))
+
+
+def short(value):
+    if value is None:
+        return ""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}"
+
+
+# ---- Printing ---------------------------------------------------------------------------------------------------
+
+
+class Report:
+    """What is printed, kept for a file."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text=""):
+        print(text, flush=True)
+        self.lines.append(text)
+
+    def table(self, head, rows):
+        cells = [list(head)] + [list(row) for row in rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+        def line(row):
+            return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+        self.say(line(cells[0]))
+        self.say("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        for row in cells[1:]:
+            self.say(line(row))
+        self.say()
+
+
+HEAD = ("benchmark", "measured", "least to most", "against", "ratio", "95 %", "target", "met")
+
+
+def comparison_cells(found):
+    interval = "" if found.interval is None else f"{short(found.interval[0])} to {short(found.interval[1])}"
+    target = "" if found.target is None else f"<= {short(found.target)}"
+    return found.against, short(found.ratio), interval, target, found.verdict
+
+
+# ---- The machine ------------------------------------------------------------------------------------------------
+
+
+def first_match(pattern, path, otherwise="unknown"):
+    try:
+        found = re.search(pattern, pathlib.Path(path).read_text(), re.MULTILINE)
+    except OSError:
+        return otherwise
+    return found.group(1).strip() if found else otherwise
+
+
+def output_of(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def describe_machine(build):
+    cache = build / "CMakeCache.txt"
+    compiler = first_match(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache)
+    kind = first_match(r"^CMAKE_BUILD_TYPE:\w+=(.*)$", cache)
+    flags = first_match(rf"^CMAKE_CXX_FLAGS_{kind.upper()}:\w+=(.*)$", cache)
+    return {
+        "cpu": first_match(r"^model name\s*:\s*(.*)$", "/proc/cpuinfo", platform.processor()),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()}",
+        "compiler": output_of(compiler, "--version").split("\n")[0],
+        "build": f"{kind}: {flags}",
+        "commit": output_of("git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty"),
+    }
+
+
+class Disturbance:
+    """How much of the cores' time went to others than what we started."""
+
+    def __init__(self):
+        self.before = self.read()
+
+    @staticmethod
+    def read():
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _, _, hard, soft, stolen = map(int, file.readline().split()[1:9])
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        return (time.monotonic(), (user + nice + system + hard + soft + stolen) / os.sysconf("SC_CLK_TCK"),
+                ours.ru_utime + ours.ru_stime + own.ru_utime + own.ru_stime)
+
+    def share(self):
+        wall, busy, ours = (now - before for now, before in zip(self.read(), self.before))
+        return max(0.0, (busy - ours) / (wall * os.cpu_count()))
+
+
+# ---- Google Benchmark programs ----------------------------------------------------------------------------------
+
+UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+NOT_COUNTERS = {"name", "family_index", "per_family_instance_index", "run_name", "run_type", "repetitions",
+                "repetition_index", "threads", "iterations", "real_time", "cpu_time", "time_unit", "items_per_second",
+                "label", "error_occurred", "error_message"}
+WORD = re.compile(r"(\w+)(?:<=(?:([\d.]+)\*(.+)|([\d.]+))|/(?:([\d.]+)|(.+)))")
+
+
+def short_name(entry):
+    """Without what tells how it was measured."""
+    return re.sub(r"/(real_time|process_time|manual_time|iterations:\d+|repeats:\d+)(?=/|$)", "", entry["name"])
+
+
+def metric_of(entry, metric):
+    if metric != "ns":
+        return entry[metric]
+    if "items_per_second" in entry:
+        return 1e9 / entry["items_per_second"]
+    return entry["real_time"] * UNITS[entry["time_unit"]]
+
+
+def run_program(program, rounds, options):
+    """All rounds' entries, and the context of the first."""
+    entries = []
+    context = {}
+    for round_number in range(rounds):
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            done = subprocess.run([program, f"--benchmark_out={file.name}", "--benchmark_out_format=json",
+                                   "--benchmark_min_time=0.05", *options], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SystemExit(f"bench: {program} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+            try:
+                found = json.load(file)
+            except json.JSONDecodeError:
+                raise SystemExit(f"bench: {program} measured nothing\n{done.stdout}{done.stderr}") from None
+        context = context or found["context"]
+        for entry in found["benchmarks"]:
+            entry.update(repetitions=rounds, repetition_index=round_number)
+            entries.append(entry)
+    return context, entries
+
+
+def compare_entries(entries):
+    """Comparisons by benchmark, in the order in which they stand in the program."""
+    by_name = collections.OrderedDict()
+    for entry in entries:
+        by_name.setdefault(short_name(entry), []).append(entry)
+    found = collections.OrderedDict()
+    for name, mine in by_name.items():
+        found[name] = []
+        if any(entry.get("error_occurred") for entry in mine):
+            continue
+        for word in mine[0].get("label", "").split():
+            parsed = WORD.fullmatch(word)
+            if not parsed:
+                raise SystemExit(f"bench: the label of {name} has \"{word}\", which says nothing")
+            metric, factor, factor_of, at_most, number, other = parsed.groups()
+            values = [metric_of(entry, metric) for entry in mine]
+            if at_most is not None:
+                interval = interval_of_median(values)
+                found[name].append(Comparison(name, metric, statistics.median(values), "", float(at_most), None, interval,
+                                              verdict(interval, float(at_most))))
+                continue
+            target = float(factor) if factor else None
+            if number is not None:
+                found[name].append(compare(name, metric, values, number, [float(number)] * len(values), target))
+                continue
+            against = factor_of or other
+            theirs = [metric_of(entry, metric) for entry in by_name.get(against, [])
+                      if not entry.get("error_occurred")]
+            found[name].append(compare(name, metric, values, against, theirs, target))
+    return by_name, found
+
+
+def print_entries(report, by_name, comparisons):
+    rows = []
+    for name, mine in by_name.items():
+        if mine[0].get("error_occurred"):
+            rows.append((name, mine[0]["error_message"], "", "", "", "", "", ""))
+            continue
+        compared = {each.metric for each in comparisons[name]}
+        counters = [key for key in mine[0] if key not in NOT_COUNTERS and key not in compared]
+        metrics = [each.metric for each in comparisons[name]] or (["ns"] if "items_per_second" in mine[0] else [])
+        lines = [(metric, each) for metric, each in zip(metrics, comparisons[name])] or [(each, None) for each in metrics]
+        lines += [(counter, None) for counter in counters]
+        shown = set()
+        for metric, comparison in lines:
+            values = [metric_of(entry, metric) for entry in mine]
+            first = metric not in shown
+            shown.add(metric)
+            rows.append((name if not rows or rows[-1][0] != name else name,
+                         f"{short(statistics.median(values))} {metric}" if first else "",
+                         f"{short(min(values))} to {short(max(values))}" if first and len(values) > 1 else "",
+                         *(comparison_cells(comparison) if comparison else ("", "", "", "", ""))))
+    blank_repeats(rows)
+    report.table(HEAD, rows)
+
+
+def blank_repeats(rows):
+    """A name is printed once."""
+    last = None
+    for i, row in enumerate(rows):
+        if row[0] == last:
+            rows[i] = ("", *row[1:])
+        last = row[0]
+
+
+def run_google(name, arguments, report):
+    context, entries = run_program(str(arguments.build / "perf" / f"bench_{name}"), arguments.rounds, arguments.options)
+    by_name, comparisons = compare_entries(entries)
+    report.say(f"## {name}")
+    report.say()
+    print_entries(report, by_name, comparisons)
+    return context, entries, [each for group in comparisons.values() for each in group]
+
+
+# ---- The echo servers -------------------------------------------------------------------------------------------
+
+
+def on_core(number, command):
+    """Servers on the first core that we may use, their client on the last."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2 or not shutil.which("taskset"):
+        return command
+    return ["taskset", "-c", str(cores[number]), *command]
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+class Server:
+    """A server that runs, and its port. With `trace` it runs under strace, which writes its counts there."""
+
+    def __init__(self, program, trace=None):
+        tracer = ["strace", "-c", "-f", "-o", trace] if trace else []
+        self.process = subprocess.Popen(on_core(0, [*tracer, program, "--port", "0"]), stdout=subprocess.PIPE, text=True)
+        said = self.process.stdout.readline()
+        found = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", said)
+        if not found:
+            self.process.kill()
+            raise SystemExit(f"bench: {program} said \"{said}\" and not where it listens")
+        self.port = int(found.group(1))
+        self.pid = children_of(self.process.pid)[0] if trace else self.process.pid
+
+    def cpu_ns(self):
+        """Of all its threads."""
+        return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat"))
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGTERM)
+        self.process.stdout.close()
+        self.process.wait(10)
+
+
+@contextlib.contextmanager
+def running(program, trace=None):
+    server = Server(program, trace)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def load(build, port, connections, seconds, *options):
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        done = subprocess.run(on_core(-1, [str(build / "perf" / "load"), "--echo", "--url", f"127.0.0.1:{port}",
+                                           "--connections", str(connections), "--duration", str(seconds), "--json", file.name,
+                                           *options]), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: load ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return json.load(file)
+
+
+def measure_closed_loop(build, program, connections, seconds):
+    """What a request costs the server: the difference of a long and a short load, so that starting, accepting and closing
+    cancel out."""
+    with running(program) as server:
+        at_start = server.cpu_ns()
+        brief = load(build, server.port, connections, seconds / 10, "--warmup", "0")
+        before = server.cpu_ns()
+        full = load(build, server.port, connections, seconds, "--warmup", "0")
+        after = server.cpu_ns()
+    used_ns = (after - before) - (before - at_start)
+    return {
+        "cpu_us": used_ns / 1000 / (full["requests"] - brief["requests"]),
+        "requests_per_second": full["requests_per_second"],
+        "busy": (after - before) / 1e9 / full["seconds"],
+        "p50_us": full["latency_us"]["p50"],
+        "p99_us": full["latency_us"]["p99"],
+    }
+
+
+def measure_open_loop(build, program, connections, seconds, rate):
+    with running(program) as server:
+        found = load(build, server.port, connections, seconds, "--warmup", "0.2", "--rate", str(rate))
+    return {"p50_us": found["latency_us"]["p50"], "p99_us": found["latency_us"]["p99"],
+            "requests_per_second": found["requests_per_second"]}
+
+
+def traced_calls(path):
+    """System calls by name, from strace's table."""
+    calls = collections.Counter()
+    for line in pathlib.Path(path).read_text().splitlines():
+        found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)\s*$", line)
+        if found and found.group(2) != "total":
+            calls[found.group(2)] += int(found.group(1))
+    return calls
+
+
+def measure_calls(build, program, connections):
+    """System calls per request by name: again the difference of two loads."""
+    found = []
+    for seconds in (0.2, 1.2):
+        with tempfile.NamedTemporaryFile() as file:
+            with running(program, file.name) as server:
+                requests = load(build, server.port, connections, seconds, "--warmup", "0")["requests"]
+            found.append((requests, traced_calls(file.name)))
+    (few, brief), (many, full) = found
+    return {name: (count - brief[name]) / (many - few) for name, count in full.items() if count != brief[name]}
+
+
+def in_pairs(pairs, measure):
+    """Measures each server once a pair, turn about."""
+    found = {program: [] for program in ECHO_SERVERS}
+    for pair in range(pairs):
+        for program in list(ECHO_SERVERS)[::1 if pair % 2 == 0 else -1]:
+            found[program].append(measure(program))
+    return found
+
+
+def echo_entries(name, found):
+    """In Google Benchmark's words."""
+    entries = []
+    for program, runs in found.items():
+        for number, run in enumerate(runs):
+            microseconds = run.get("cpu_us", run.get("p50_us", 0))
+            entries.append({"name": f"{program}/{name}", "run_name": f"{program}/{name}", "run_type": "iteration",
+                            "repetitions": len(runs), "repetition_index": number, "threads": 1, "iterations": 1,
+                            "real_time": microseconds, "cpu_time": microseconds, "time_unit": "us", **run})
+    return entries
+
+
+def echo_rows(name, found, metrics, targets):
+    """Both servers' rows, and the comparisons of ours with the limit's."""
+    rows = []
+    comparisons = []
+    limit, ours = ECHO_SERVERS
+    for program, called in ECHO_SERVERS.items():
+        for metric in metrics:
+            values = [run[metric] for run in found[program]]
+            cells = ("", "", "", "", "")
+            if program == ours and metric in targets:
+                comparison = compare(f"echo/{name}", metric, values, ECHO_SERVERS[limit],
+                                     [run[metric] for run in found[limit]], targets[metric])
+                comparisons.append(comparison)
+                cells = comparison_cells(comparison)
+            rows.append((f"{name} {called}", f"{short(statistics.median(values))} {metric}",
+                         f"{short(min(values))} to {short(max(values))}", *cells))
+    blank_repeats(rows)
+    return rows, comparisons
+
+
+def run_echo(arguments, report):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit, ours = ECHO_SERVERS
+    entries, comparisons, rows = [], [], []
+    program = lambda name: str(arguments.build / "perf" / name)
+
+    rate = 0
+    for connections, target in ECHO_TARGETS.items():
+        found = in_pairs(arguments.pairs, lambda name: measure_closed_loop(arguments.build, program(name), connections, 1))
+        name = f"connections:{connections}"
+        entries += echo_entries(name, found)
+        new_rows, new = echo_rows(name, found, ("cpu_us", "requests_per_second", "busy"),
+                                  {"cpu_us": target, "requests_per_second": None})
+        rows += new_rows
+        comparisons += new
+        rate = rate or round(0.5 * statistics.median(run["requests_per_second"] for run in found[limit]), -3)
+
+    found = in_pairs(arguments.pairs,
+                     lambda name: measure_open_loop(arguments.build, program(name), 100, 0.5, max(rate, 1000)))
+    name = "connections:100/half_load"
+    entries += echo_entries(name, found)
+    new_rows, new = echo_rows(name, found, ("p50_us", "p99_us"), {"p50_us": None, "p99_us": ECHO_P99_TARGET})
+    rows += new_rows
+    comparisons += new
+
+    report.say("## echo")
+    report.say()
+    report.table(HEAD, rows)
+    report.say(f"half_load: {rate:,.0f} requests per second, each due at its time, by which latency counts.")
+    report.say()
+
+    if shutil.which("strace"):
+        rows = []
+        for name, called in ECHO_SERVERS.items():
+            calls = measure_calls(arguments.build, program(name), 100)
+            total = sum(calls.values())
+            met = "" if name == limit else "yes" if total <= ECHO_CALLS_AT_MOST else "no"
+            rows.append((called, f"{total:.3f}", "" if name == limit else f"<= {ECHO_CALLS_AT_MOST}", met,
+                         ", ".join(f"{call} {count:.3f}" for call, count in sorted(calls.items(), key=lambda x: -x[1])
+                                   if count >= 0.0005)))
+            entries += echo_entries("connections:100/calls", {name: [{"calls": total, "by_name": calls}]})
+            if name == ours:
+                comparisons.append(Comparison("echo/connections:100", "calls", total, "", ECHO_CALLS_AT_MOST, None,
+                                              (total, total), met))
+        report.table(("100 connections", "system calls per request", "target", "met", "which"), rows)
+    else:
+        report.say("System calls are not counted: there is no strace.")
+        report.say()
+    return {}, entries, comparisons
+
+
+# ---- The whole --------------------------------------------------------------------------------------------------
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--targets", action="store_true", help="print what has to be built, and end")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/release"))
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("build/bench"))
+    parser.add_argument("--rounds", type=int, default=5, help="of each Google Benchmark program (5)")
+    parser.add_argument("--pairs", type=int, default=10, help="of servers (10)")
+    given = sys.argv[1:]
+    options = []
+    if "--" in given:
+        options = given[given.index("--") + 1:]
+        given = given[:given.index("--")]
+    arguments = parser.parse_args(given)
+    arguments.options = options
+    arguments.names = [name.removeprefix("bench_") for name in arguments.names] or [*PROGRAMS, "echo"]
+    for name in arguments.names:
+        if name not in (*PROGRAMS, "echo"):
+            parser.error(f"there is no {name}; there are {', '.join(PROGRAMS)}, echo")
+    return arguments
+
+
+def main():
+    arguments = read_arguments()
+    if arguments.targets:
+        print("\n".join([f"bench_{name}" for name in arguments.names if name in PROGRAMS] +
+                        ([*ECHO_SERVERS, "load"] if "echo" in arguments.names else [])))
+        return
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    machine = describe_machine(arguments.build)
+    report = Report()
+    report.say(f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}; {machine['compiler']}, {machine['build']}; "
+               f"commit {machine['commit']}; {arguments.rounds} rounds, {arguments.pairs} pairs")
+    report.say()
+    whole = Disturbance()
+    began = time.monotonic()
+    for name in arguments.names:
+        disturbance = Disturbance()
+        if name == "echo":
+            context, entries, comparisons = run_echo(arguments, report)
+        else:
+            context, entries, comparisons = run_google(name, arguments, report)
+        context.update(machine, date=time.strftime("%Y-%m-%dT%H:%M:%S%z"), others_share_of_cores=disturbance.share())
+        with open(arguments.output / f"{name}.json", "w", encoding="utf-8") as file:
+            json.dump({"context": context, "benchmarks": entries,
+                       "comparisons": [each._asdict() for each in comparisons]}, file, indent=1)
+    share = whole.share()
+    report.say(f"{time.monotonic() - began:.0f} s. Other processes used {share:.0%} of the cores meanwhile"
+               f"{': repeat it when the machine is quiet.' if share > 0.05 else '.'}")
+    (arguments.output / "report.md").write_text("\n".join(report.lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,490 @@
+// Handing over: between tasks of one shard, between shards that are awake, and to one that sleeps. Labels say what each
+// is measured against; see bench.py.
+//
+// What is measured between threads is the time from just before the ring to just after the wait returns on the other
+// side, so that both sides may take a pause first. The limits do the same with plain threads, pinned to cores as shards
+// are.
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <ctime>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <linux/futex.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <roving/roving.hpp>
+
+#include "perf/histogram.hpp"
+#include "perf/jump.hpp"
+#include "scheduler/cores.hpp"
+#include "scheduler/thread.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+using roving_perf::histogram;
+
+// --- on one shard
+// ------------------------------------------------------------------------------------------------------
+
+// Guards: nothing of ours; it is the limit.
+void jump(benchmark::State& state) {
+  roving_perf::jump_partner other;
+  for (auto _ : state) other.visit();
+  state.SetItemsProcessed(state.iterations() * 2);
+}
+BENCHMARK(jump);
+
+// Guards: a hand-over by semaphores: park, claim, make ready, switch.
+// Says nothing of: waits of many, cancellation.
+void semaphore_hop(benchmark::State& state) {
+  roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
+    roving::semaphore ping{0};
+    roving::semaphore pong{0};
+    bool stopping = false;
+    const roving::task<void> other = roving::spawn([&] {
+      for (;;) {
+        ping.acquire();
+        if (stopping) return;
+        pong.release();
+      }
+    });
+    for (auto _ : state) {
+      ping.release();
+      pong.acquire();
+    }
+    stopping = true;
+    ping.release();
+    other.join();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns<=8*jump");
+}
+BENCHMARK(semaphore_hop)->ArgName("shards")->Arg(1)->Arg(2);
+
+// Guards: the same by events that each side clears.
+// Says nothing of: events on which many wait.
+void event_hop(benchmark::State& state) {
+  roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
+    roving::event ping;
+    roving::event pong;
+    bool stopping = false;
+    const roving::task<void> other = roving::spawn([&] {
+      for (;;) {
+        ping.wait();
+        ping.clear();
+        if (stopping) return;
+        pong.set();
+      }
+    });
+    for (auto _ : state) {
+      ping.set();
+      pong.wait();
+      pong.clear();
+    }
+    stopping = true;
+    ping.set();
+    other.join();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns<=8*jump");
+}
+BENCHMARK(event_hop)->ArgName("shards")->Arg(1)->Arg(2);
+
+// Guards: a contended mutex: the lock goes to who waits, and who unlocked it goes behind.
+// Says nothing of: contention between shards.
+void mutex_hop(benchmark::State& state) {
+  roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
+    roving::mutex mutex;
+    bool stopping = false;
+    mutex.lock();
+    const roving::task<void> other = roving::spawn([&] {
+      mutex.lock();
+      while (!stopping) {
+        mutex.unlock();
+        mutex.lock();
+      }
+      mutex.unlock();
+    });
+    roving::yield();  // the other one waits now
+    for (auto _ : state) {
+      mutex.unlock();
+      mutex.lock();
+    }
+    stopping = true;
+    mutex.unlock();
+    other.join();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns<=8*jump");
+}
+BENCHMARK(mutex_hop)->ArgName("shards")->Arg(1)->Arg(2);
+
+// --- a mutex that nobody else wants
+// --------------------------------------------------------------------------------------
+
+template <class Mutex>
+void lock_and_unlock(benchmark::State& state) {
+  Mutex mutex;
+  for (auto _ : state) {
+    mutex.lock();
+    benchmark::ClobberMemory();
+    mutex.unlock();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+// The limit. Beside a second thread, which sleeps: a process that has but one gets a std::mutex without atomics.
+void std_mutex_uncontended(benchmark::State& state) {
+  roving::run({.shards = 2}, [&] { lock_and_unlock<std::mutex>(state); });
+}
+BENCHMARK(std_mutex_uncontended);
+
+// Guards: that a free mutex is one atomic pair.
+// Says nothing of: contention.
+void mutex_uncontended(benchmark::State& state) {
+  roving::run({.shards = 2}, [&] { lock_and_unlock<roving::mutex>(state); });
+  state.SetLabel("ns<=2*std_mutex_uncontended");
+}
+BENCHMARK(mutex_uncontended);
+
+// --- between threads: the limits' ways to wake one
+// -------------------------------------------------------------------------
+
+// Pins the calling thread to the first or the second core that the process may use, as a runtime of two shards does,
+// and gives it all of them back.
+class on_core {
+ public:
+  on_core(const std::vector<unsigned>& all, std::size_t number) : all_{all} {
+    roving::detail::use_cores({all.at(number)});
+  }
+  on_core(const on_core&) = delete;
+  on_core& operator=(const on_core&) = delete;
+  ~on_core() { roving::detail::use_cores(all_); }
+
+ private:
+  const std::vector<unsigned>& all_;
+};
+
+// Each of these: ring() lets one wait() of the other side return.
+
+class spinning_bell {
+ public:
+  void ring() noexcept { rings_.store(rings_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void wait() noexcept {
+    ++waits_;
+    while (rings_.load(std::memory_order_acquire) != waits_) {
+    }
+  }
+
+ private:
+  alignas(64) std::atomic<std::uint64_t> rings_{0};
+  alignas(64) std::uint64_t waits_ = 0;
+};
+
+class futex_bell {
+ public:
+  void ring() noexcept {
+    rung_.store(1, std::memory_order_release);
+    ::syscall(SYS_futex, &rung_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
+  void wait() noexcept {
+    while (rung_.exchange(0, std::memory_order_acquire) == 0)
+      ::syscall(SYS_futex, &rung_, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+  }
+
+ private:
+  alignas(64) std::atomic<std::uint32_t> rung_{0};
+};
+
+// As an event loop has to wait, since a shard's sleep must also end by what happens on its sockets.
+class eventfd_bell {
+ public:
+  eventfd_bell() {
+    epoll_event interest{};
+    interest.events = EPOLLIN | EPOLLET;
+    if (bell_ < 0 || queue_ < 0 || ::epoll_ctl(queue_, EPOLL_CTL_ADD, bell_, &interest) != 0)
+      throw std::system_error{errno, std::generic_category(), "eventfd"};
+  }
+  eventfd_bell(const eventfd_bell&) = delete;
+  eventfd_bell& operator=(const eventfd_bell&) = delete;
+  ~eventfd_bell() {
+    ::close(queue_);
+    ::close(bell_);
+  }
+
+  void ring() noexcept {
+    const std::uint64_t one = 1;
+    if (::write(bell_, &one, sizeof one) != sizeof one) std::terminate();
+  }
+  void wait() noexcept {
+    epoll_event event{};
+    while (::epoll_wait(queue_, &event, 1, -1) != 1) {
+    }
+  }
+
+ private:
+  int bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  int queue_ = ::epoll_create1(EPOLL_CLOEXEC);
+};
+
+class condition_variable_bell {
+ public:
+  void ring() {
+    {
+      const std::lock_guard guard{mutex_};
+      rung_ = true;
+    }
+    changed_.notify_one();
+  }
+  void wait() {
+    std::unique_lock guard{mutex_};
+    changed_.wait(guard, [this] { return rung_; });
+    rung_ = false;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool rung_ = false;
+};
+
+// The same for tasks.
+class semaphore_bell {
+ public:
+  void ring() { permits_.release(); }
+  void wait() { permits_.acquire(); }
+
+ private:
+  roving::semaphore permits_{0};
+};
+
+// --- between threads: what they do
+// --------------------------------------------------------------------------------------
+
+// Two sides, each with the bell on which it waits. The second one answers until it is told to stop, which happens while
+// it waits.
+template <class Bell>
+struct two_sides {
+  struct alignas(64) side {
+    Bell bell;
+    clock::time_point rung_at{};  // by the other one, before it rang
+    histogram latencies_ns;
+
+    void ring() {
+      rung_at = clock::now();
+      bell.ring();
+    }
+    // After the bell's wait() has returned; says how long that took from the ring.
+    std::chrono::nanoseconds note_arrival() {
+      const std::chrono::nanoseconds took = clock::now() - rung_at;
+      latencies_ns.record(static_cast<std::uint64_t>(took.count()));
+      return took;
+    }
+  };
+  side first;
+  side second;
+  bool stopping = false;
+
+  void stop() {
+    stopping = true;
+    second.bell.ring();
+  }
+
+  void report(benchmark::State& state) {
+    first.latencies_ns.add(second.latencies_ns);
+    if (first.latencies_ns.count() == 0) return;
+    state.counters["p50_us"] = static_cast<double>(first.latencies_ns.percentile(50)) / 1000;
+    state.counters["p99_us"] = static_cast<double>(first.latencies_ns.percentile(99)) / 1000;
+  }
+};
+
+// To and fro without a pause.
+struct at_once {
+  template <class Bell>
+  static void ask(benchmark::State& state, two_sides<Bell>& all) {
+    for (auto _ : state) {
+      all.second.bell.ring();
+      all.first.bell.wait();
+    }
+    all.stop();
+    state.SetItemsProcessed(state.iterations() * 2);
+  }
+
+  template <class Bell>
+  static void answer(two_sides<Bell>& all) {
+    for (;;) {
+      all.second.bell.wait();
+      if (all.stopping) return;
+      all.first.bell.ring();
+    }
+  }
+};
+
+// To and fro; who was rung computes before it rings, long enough for the other shard to have searched in vain and to
+// sleep.
+struct after_a_pause {
+  template <class Bell>
+  static void ask(benchmark::State& state, two_sides<Bell>& all) {
+    for (auto _ : state) {
+      pause();
+      all.second.ring();
+      all.first.bell.wait();
+      const std::chrono::duration<double> took = all.first.note_arrival();
+      state.SetIterationTime(took.count());  // of one hop
+    }
+    all.stop();
+    state.SetItemsProcessed(state.iterations());
+  }
+
+  template <class Bell>
+  static void answer(two_sides<Bell>& all) {
+    for (;;) {
+      all.second.bell.wait();
+      if (all.stopping) return;
+      all.second.note_arrival();
+      pause();
+      all.first.ring();
+    }
+  }
+
+ private:
+  static void pause() {
+    const clock::time_point until = clock::now() + 20us;
+    while (clock::now() < until) {
+    }
+  }
+};
+
+// One way, by one that has slept as long as the other one was idle.
+struct after_idling {
+  template <class Bell>
+  static void ask(benchmark::State& state, two_sides<Bell>& all) {
+    constexpr auto idle_time = 500us;
+    for (auto _ : state) {
+      if (roving::in_task())
+        roving::sleep_for(idle_time);
+      else
+        std::this_thread::sleep_for(idle_time);
+      all.second.ring();
+      all.first.bell.wait();  // not measured: that it has arrived
+    }
+    all.stop();
+    state.SetItemsProcessed(state.iterations());
+  }
+
+  template <class Bell>
+  static void answer(two_sides<Bell>& all) {
+    for (;;) {
+      all.second.bell.wait();
+      if (all.stopping) return;
+      all.second.note_arrival();
+      all.first.bell.ring();
+    }
+  }
+};
+
+// Both sides on two threads, this one the first.
+template <class Bell, class Pace>
+void on_threads(benchmark::State& state) {
+  const std::vector<unsigned> cores = roving::detail::usable_cores();
+  if (cores.size() < 2) return state.SkipWithError("needs two cores");
+  two_sides<Bell> all;
+  const on_core here{cores, 0};
+  std::thread other{[&] {
+    const on_core there{cores, 1};
+    Pace::answer(all);
+  }};
+  Pace::ask(state, all);
+  other.join();
+  all.report(state);
+}
+
+// Both sides as tasks of two shards. Counts what the shards did for each hand-over.
+template <class Pace>
+void on_shards(benchmark::State& state) {
+  if (roving::detail::usable_cores().size() < 2) return state.SkipWithError("needs two cores");
+  two_sides<semaphore_bell> all;
+  roving::runtime runtime{{.shards = 2}};
+  const auto count = [&](std::uint64_t roving::shard_counters::*what) {
+    double sum = 0;
+    for (const roving::shard_counters& shard : runtime.counters()) sum += static_cast<double>(shard.*what);
+    return sum;
+  };
+  runtime.run([&] {
+    const roving::task<void> other = roving::spawn(roving::on_shard(1), [&] { Pace::answer(all); });
+    const double sleeps_before = count(&roving::shard_counters::sleeps);
+    const double wakes_before = count(&roving::shard_counters::wakes);
+    Pace::ask(state, all);
+    const double rounds = static_cast<double>(state.iterations());
+    state.counters["sleeps"] = (count(&roving::shard_counters::sleeps) - sleeps_before) / rounds;
+    state.counters["wakes"] = (count(&roving::shard_counters::wakes) - wakes_before) / rounds;
+    other.join();
+  });
+  all.report(state);
+}
+
+// --- shards that are awake
+// -----------------------------------------------------------------------------------------------
+
+// The limit: a cache line that goes to and fro.
+void cache_line_hop(benchmark::State& state) { on_threads<spinning_bell, at_once>(state); }
+BENCHMARK(cache_line_hop)->UseRealTime();
+
+// Guards: a hand-over between shards that look for work when it comes; that it takes no system call (`wakes`, a round).
+// Says nothing of: shards that are busy with other tasks, which see it when their generation has ended.
+void shard_hop_awake(benchmark::State& state) {
+  on_shards<at_once>(state);
+  state.SetLabel("ns<=4*cache_line_hop wakes<=0.01");
+}
+BENCHMARK(shard_hop_awake)->UseRealTime();
+
+// --- a shard that sleeps
+// ---------------------------------------------------------------------------------------------------
+
+// The limits: one system call to wake, one to sleep.
+void futex_hop(benchmark::State& state) { on_threads<futex_bell, after_a_pause>(state); }
+BENCHMARK(futex_hop)->UseManualTime();
+void eventfd_hop(benchmark::State& state) { on_threads<eventfd_bell, after_a_pause>(state); }
+BENCHMARK(eventfd_hop)->UseManualTime();
+void condition_variable_hop(benchmark::State& state) { on_threads<condition_variable_bell, after_a_pause>(state); }
+BENCHMARK(condition_variable_hop)->UseManualTime();
+
+// Guards: a hand-over to a shard that went to sleep some microseconds ago; that it takes one write (`wakes` is 2 a
+// round). Says nothing of: what it costs the one who wakes.
+void shard_hop_asleep(benchmark::State& state) {
+  on_shards<after_a_pause>(state);
+  state.SetLabel("p50_us<=1.15*eventfd_hop p50_us/futex_hop");
+}
+BENCHMARK(shard_hop_asleep)->UseManualTime();
+
+// The limits.
+void condition_variable_wake(benchmark::State& state) { on_threads<condition_variable_bell, after_idling>(state); }
+BENCHMARK(condition_variable_wake)->Iterations(400)->UseRealTime();
+void eventfd_wake(benchmark::State& state) { on_threads<eventfd_bell, after_idling>(state); }
+BENCHMARK(eventfd_wake)->Iterations(400)->UseRealTime();
+
+// Guards: how long a task waits whose shard has been idle for half a millisecond, rung by one that slept as long.
+// Says nothing of: cores that are busy, or deeper asleep.
+void shard_wake(benchmark::State& state) {
+  on_shards<after_idling>(state);
+  state.SetLabel("p50_us<=1.1*condition_variable_wake p99_us<=1.1*condition_variable_wake p50_us/eventfd_wake");
+}
+BENCHMARK(shard_wake)->Iterations(400)->UseRealTime();
+
+}  // namespace
+
+BENCHMARK_MAIN();

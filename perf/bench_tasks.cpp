@@ -1,0 +1,308 @@
+// Tasks: letting others run, spawning and joining, and what a waiting one costs in memory. Labels say what each is
+// measured against; see bench.py.
+//
+// With `shards:2` pinned tasks leave the second shard nothing to do, and it sleeps; roving ones it may take. What one
+// thread does alone is measured by that thread's CPU time, which other processes disturb least.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <unistd.h>
+
+#include <roving/roving.hpp>
+
+#include "perf/jump.hpp"
+
+#if ROVING_WITH_TBB
+#  include <oneapi/tbb/task_arena.h>
+#  include <oneapi/tbb/task_group.h>
+#endif
+
+namespace {
+
+std::atomic<std::uint64_t> allocations_so_far{0};
+
+void* counted_allocation(std::size_t size_bytes, std::size_t alignment) {
+  allocations_so_far.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t rounded = (size_bytes + alignment - 1) / alignment * alignment;
+  void* const memory = alignment <= alignof(std::max_align_t) ? std::malloc(size_bytes != 0 ? size_bytes : 1)
+                                                              : std::aligned_alloc(alignment, rounded);
+  if (memory == nullptr) throw std::bad_alloc{};
+  return memory;
+}
+
+}  // namespace
+
+// All others call these.
+void* operator new(std::size_t size_bytes) { return counted_allocation(size_bytes, 1); }
+void* operator new(std::size_t size_bytes, std::align_val_t alignment) {
+  return counted_allocation(size_bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace {
+
+roving::options shards_of(const benchmark::State& state) {
+  roving::options chosen;
+  chosen.shards = static_cast<unsigned>(state.range(0));
+  return chosen;
+}
+
+// Counts allocations from here on.
+class allocation_count {
+ public:
+  void report(benchmark::State& state) const {
+    const std::uint64_t made = allocations_so_far.load(std::memory_order_relaxed) - before_;
+    state.counters["allocations"] =
+        benchmark::Counter(static_cast<double>(made) / static_cast<double>(state.items_processed()));
+  }
+
+ private:
+  std::uint64_t before_ = allocations_so_far.load(std::memory_order_relaxed);
+};
+
+// --- yield
+// -------------------------------------------------------------------------------------------------------------
+
+// Guards: nothing of ours; it is the limit.
+void jump(benchmark::State& state) {
+  roving_perf::jump_partner other;
+  for (auto _ : state) other.visit();
+  state.SetItemsProcessed(state.iterations() * 2);
+}
+BENCHMARK(jump);
+
+// Guards: what a yield costs when there is nobody to yield to.
+// Says nothing of: switching.
+void yield_alone(benchmark::State& state) {
+  roving::run(shards_of(state), [&] {
+    for (auto _ : state) roving::yield();
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel("ns/jump");
+}
+BENCHMARK(yield_alone)->ArgName("shards")->Arg(1)->Arg(2);
+
+// Guards: a switch through the scheduler, with its looks at the clock, the poller and the timers.
+// Says nothing of: many tasks, whose stacks are cold.
+void yield_pinned(benchmark::State& state) {
+  roving::run(shards_of(state), [&] {
+    bool stopping = false;
+    const roving::task<void> other = roving::spawn([&] {
+      while (!stopping) roving::yield();
+    });
+    for (auto _ : state) roving::yield();
+    stopping = true;
+    other.join();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns<=4*jump");
+}
+BENCHMARK(yield_pinned)->ArgName("shards")->Arg(1)->Arg(2);
+
+// Guards: the same through the queue that others may steal from.
+// Says nothing of: stealing; there is nobody else.
+void yield_roving(benchmark::State& state) {
+  roving::run({.shards = 1}, [&] {
+    std::atomic<bool> stopping = false;
+    const roving::task<void> other = roving::spawn(roving::anywhere, [&] {
+      while (!stopping.load(std::memory_order_relaxed)) roving::yield();
+    });
+    const roving::task<void> measured = roving::spawn(roving::anywhere, [&] {
+      for (auto _ : state) roving::yield();
+      stopping.store(true, std::memory_order_relaxed);
+    });
+    measured.join();
+    other.join();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns/jump");
+}
+BENCHMARK(yield_roving);
+
+// --- spawn and join
+// ----------------------------------------------------------------------------------------------------
+
+// Guards: nothing of ours; it is the limit of spawning: a stack from a list is prepared, entered, left and put back.
+void pooled_fiber(benchmark::State& state) {
+  namespace fcontext = boost::context::detail;
+  roving::detail::agree_on_floating_point_flags();
+  std::vector<roving_perf::bare_stack> pool(16);
+  const auto enter_and_leave = [](fcontext::transfer_t came) { fcontext::jump_fcontext(came.fctx, nullptr); };
+  for (auto _ : state) {
+    roving_perf::bare_stack stack = std::move(pool.back());
+    pool.pop_back();
+    const auto place = fcontext::make_fcontext(stack.top(), roving_perf::bare_stack::size_bytes, enter_and_leave);
+    benchmark::DoNotOptimize(fcontext::jump_fcontext(place, nullptr).fctx);
+    pool.push_back(std::move(stack));
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(pooled_fiber);
+
+#if ROVING_WITH_TBB
+// The peer: oneTBB's task_group, whose tasks have no stacks of their own and can't wait.
+void tbb_run_and_wait(benchmark::State& state) {
+  tbb::task_arena arena{static_cast<int>(state.range(0))};
+  const allocation_count allocations;
+  arena.execute([&] {
+    tbb::task_group group;
+    for (auto _ : state) {
+      group.run([] {});
+      group.wait();
+    }
+  });
+  state.SetItemsProcessed(state.iterations());
+  allocations.report(state);
+}
+BENCHMARK(tbb_run_and_wait)->ArgName("shards")->Arg(1);
+BENCHMARK(tbb_run_and_wait)->ArgName("shards")->Arg(2)->UseRealTime();
+
+void tbb_run_1000_then_wait(benchmark::State& state) {
+  tbb::task_arena arena{static_cast<int>(state.range(0))};
+  arena.execute([&] {
+    tbb::task_group group;
+    for (auto _ : state) {
+      for (int i = 0; i < 1000; ++i) group.run([] {});
+      group.wait();
+    }
+  });
+  state.SetItemsProcessed(state.iterations() * 1000);
+}
+BENCHMARK(tbb_run_1000_then_wait)->ArgName("shards")->Arg(1);
+BENCHMARK(tbb_run_1000_then_wait)->ArgName("shards")->Arg(2)->UseRealTime();
+#endif
+
+// Guards: the cost of spawn, run and join of an empty task; that none of it allocates.
+// Says nothing of: I/O, tasks that do work, deep stacks.
+void spawn_and_get_pinned(benchmark::State& state) {
+  std::optional<allocation_count> allocations;
+  roving::run(shards_of(state), [&] {
+    roving::spawn([] {}).get();  // so that a block and a stack are there
+    allocations.emplace();
+    for (auto _ : state) roving::spawn([] {}).get();
+    state.SetItemsProcessed(state.iterations());
+    allocations->report(state);
+  });
+  state.SetLabel("ns<=2*pooled_fiber ns/tbb_run_and_wait/shards:1 allocations<=0.01");
+}
+BENCHMARK(spawn_and_get_pinned)->ArgName("shards")->Arg(1)->Arg(2);
+
+// Guards: the same for roving tasks, which nobody steals in time.
+// Says nothing of: what it costs when another shard takes them.
+void spawn_and_get_roving(benchmark::State& state) {
+  roving::run(shards_of(state), [&] {
+    const roving::task<void> measured = roving::spawn(roving::anywhere, [&] {
+      roving::spawn([] {}).get();
+      const allocation_count allocations;
+      for (auto _ : state) roving::spawn([] {}).get();
+      state.SetItemsProcessed(state.iterations());
+      allocations.report(state);
+    });
+    measured.join();
+  });
+  state.SetLabel("ns<=0.4*tbb_run_and_wait/shards:" + std::to_string(state.range(0)) +
+                 " ns/pooled_fiber allocations<=0.01");
+}
+BENCHMARK(spawn_and_get_roving)->ArgName("shards")->Arg(1);
+BENCHMARK(spawn_and_get_roving)->ArgName("shards")->Arg(2)->UseRealTime();
+
+void spawn_1000_then_join(benchmark::State& state, roving::placement where, int tbb_threads) {
+  constexpr std::size_t batch = 1000;
+  const auto spawn_all_then_join = [](std::vector<roving::task<void>>& tasks) {
+    for (std::size_t i = 0; i < batch; ++i) tasks.push_back(roving::spawn([] {}));
+    for (auto& each : tasks) each.get();
+    tasks.clear();
+  };
+  roving::run(shards_of(state), [&] {
+    const roving::task<void> measured = roving::spawn(where, [&] {
+      std::vector<roving::task<void>> tasks;
+      tasks.reserve(batch);
+      spawn_all_then_join(tasks);
+      const allocation_count allocations;
+      for (auto _ : state) spawn_all_then_join(tasks);
+      state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(batch));
+      allocations.report(state);
+    });
+    measured.join();
+  });
+  state.SetLabel("ns<=1*tbb_run_1000_then_wait/shards:" + std::to_string(tbb_threads) +
+                 " ns/pooled_fiber allocations<=0.01");
+}
+
+// Guards: spawning many tasks before the first one runs: blocks come from the slab, one warm stack serves them all.
+// Says nothing of: tasks that wait, each of which keeps its stack.
+void spawn_1000_then_join_pinned(benchmark::State& state) { spawn_1000_then_join(state, roving::here, 1); }
+BENCHMARK(spawn_1000_then_join_pinned)->ArgName("shards")->Arg(1)->Arg(2);
+
+// Guards: the same for roving tasks, half of which the second shard may take.
+// Says nothing of: how work that lasts is spread.
+void spawn_1000_then_join_roving(benchmark::State& state) {
+  spawn_1000_then_join(state, roving::anywhere, static_cast<int>(state.range(0)));
+}
+BENCHMARK(spawn_1000_then_join_roving)->ArgName("shards")->Arg(1);
+BENCHMARK(spawn_1000_then_join_roving)->ArgName("shards")->Arg(2)->UseRealTime();
+
+// --- memory
+// ------------------------------------------------------------------------------------------------------------
+
+double resident_bytes() {
+  std::ifstream file{"/proc/self/statm"};
+  double all = 0;
+  double resident = 0;
+  if (!(file >> all >> resident)) throw std::runtime_error{"there is no /proc/self/statm"};
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
+
+double page_table_bytes() {
+  std::ifstream file{"/proc/self/status"};
+  for (std::string word; file >> word;) {
+    double kilobytes = 0;
+    if (word == "VmPTE:" && file >> kilobytes) return kilobytes * 1024;
+  }
+  throw std::runtime_error{"there is no VmPTE in /proc/self/status"};
+}
+
+// Guards: resident bytes of a task that waits, its stack included, and of one that has not run yet.
+// Says nothing of: tasks that went deep; the kernel's page tables, which are counted on their own.
+void memory_of_tasks(benchmark::State& state) {
+  const auto count = static_cast<std::size_t>(state.range(0));
+  for (auto _ : state) {
+    roving::run({.shards = 1}, [&] {
+      std::vector<roving::task<void>> tasks;
+      tasks.reserve(count);
+      for (std::size_t i = 0; i < count; ++i) tasks.emplace_back();  // touches the memory of the handles
+      roving::event never;
+      const double before = resident_bytes();
+      const double tables_before = page_table_bytes();
+      for (auto& each : tasks) each = roving::spawn([&] { never.wait(); });
+      const double spawned = resident_bytes();
+      while (never.waiting() != count) roving::yield();
+      const double parked = resident_bytes();
+      const auto per_task = [&](double bytes) { return benchmark::Counter(bytes / static_cast<double>(count)); };
+      state.counters["unstarted_bytes"] = per_task(spawned - before);
+      state.counters["parked_bytes"] = per_task(parked - before);
+      state.counters["page_table_bytes"] = per_task(page_table_bytes() - tables_before);
+      never.set();
+      for (auto& each : tasks) each.join();
+    });
+  }
+  state.SetLabel("parked_bytes<=4608 parked_bytes/4096 unstarted_bytes<=192");
+}
+BENCHMARK(memory_of_tasks)->ArgName("tasks")->Arg(100'000)->Iterations(1)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();
