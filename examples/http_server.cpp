@@ -9,7 +9,7 @@
 //
 // What is worth a look:
 // - Beast reads from the class `connection` as from any stream. Before that waits for the network, it writes out the
-//   answers that have gathered: one write for each answer, and one for many when a client sends several requests at once.
+//   answers that have gathered: one write for each answer, one for many when a client sends several requests at once.
 // - Nothing on the way of a small request allocates: buffers are the connection's and are used again.
 // - Deadlines cost a request two stores. Each connection notes until when it may wait, in ticks; one task looks at all
 //   of them once a tick, and ends what is late.
@@ -53,7 +53,6 @@
 
 #include <roving/asio.hpp>
 #include <roving/roving.hpp>
-#include <roving/serve.hpp>
 
 namespace {
 
@@ -66,7 +65,7 @@ constexpr std::size_t largest_body_bytes = 1024 * 1024;
 constexpr std::size_t first_read_bytes = 4 * 1024;
 constexpr std::size_t file_piece_bytes = 64 * 1024;
 
-// --- arguments -------------------------------------------------------------------------------------------------------
+// --- arguments ------------------------------------------------------------------------------------------------------
 
 constexpr std::string_view usage =
     R"(http_server: an HTTP/1.1 server on roving
@@ -145,7 +144,7 @@ std::optional<settings> read_arguments(int count, char** arguments) {
   return read;
 }
 
-// --- files -----------------------------------------------------------------------------------------------------------
+// --- files ----------------------------------------------------------------------------------------------------------
 
 class file {
  public:
@@ -215,14 +214,22 @@ class folder {
 
 std::string_view content_type_of(std::string_view path) {
   constexpr std::pair<std::string_view, std::string_view> types[] = {
-      {".html", "text/html; charset=utf-8"}, {".css", "text/css; charset=utf-8"},
-      {".js", "text/javascript"},            {".json", "application/json"},
-      {".md", "text/markdown; charset=utf-8"}, {".txt", "text/plain; charset=utf-8"},
-      {".svg", "image/svg+xml"},             {".png", "image/png"},
-      {".jpg", "image/jpeg"},                {".jpeg", "image/jpeg"},
-      {".gif", "image/gif"},                 {".webp", "image/webp"},
-      {".ico", "image/x-icon"},              {".pdf", "application/pdf"},
-      {".xml", "application/xml"},           {".wasm", "application/wasm"},
+      {".html", "text/html; charset=utf-8"},
+      {".css", "text/css; charset=utf-8"},
+      {".js", "text/javascript"},
+      {".json", "application/json"},
+      {".md", "text/markdown; charset=utf-8"},
+      {".txt", "text/plain; charset=utf-8"},
+      {".svg", "image/svg+xml"},
+      {".png", "image/png"},
+      {".jpg", "image/jpeg"},
+      {".jpeg", "image/jpeg"},
+      {".gif", "image/gif"},
+      {".webp", "image/webp"},
+      {".ico", "image/x-icon"},
+      {".pdf", "application/pdf"},
+      {".xml", "application/xml"},
+      {".wasm", "application/wasm"},
   };
   if (path.ends_with('/')) path = "index.html";
   for (const auto& [ending, type] : types)
@@ -230,7 +237,7 @@ std::string_view content_type_of(std::string_view path) {
   return "application/octet-stream";
 }
 
-// --- what all connections share ----------------------------------------------------------------------------------------
+// --- what all connections share -------------------------------------------------------------------------------------
 
 class connection;
 
@@ -261,7 +268,7 @@ class site {
   std::vector<connection*> connections_;
 };
 
-// --- requests ----------------------------------------------------------------------------------------------------------
+// --- requests -------------------------------------------------------------------------------------------------------
 
 // What the routes want to know. Used for one request after another.
 struct request {
@@ -375,7 +382,7 @@ class http_date {
   std::array<char, 32> text_{};
 };
 
-// --- a connection ------------------------------------------------------------------------------------------------------
+// --- a connection ---------------------------------------------------------------------------------------------------
 
 class connection {
  public:
@@ -458,7 +465,8 @@ class connection {
     if (!error && !reader.is_done()) http::read(*this, buffer_, reader, error);
     if (error) return refuse(error);
     keeps_alive_ = reader.keep_alive();
-    if (request_.version >= 11 && !request_.has_host) return refuse(http::status::bad_request, "a request needs a Host\n");
+    if (request_.version >= 11 && !request_.has_host)
+      return refuse(http::status::bad_request, "a request needs a Host\n");
     answer(error);
     return keeps_alive_ && !error;
   }
@@ -475,10 +483,10 @@ class connection {
     const bool head_is_large = error == http::error::header_limit || error == http::error::buffer_overflow;
     const std::string reason = error.message() + "\n";
     error.clear();
-    return refuse(body_is_large ? http::status::payload_too_large
-                  : head_is_large ? http::status::request_header_fields_too_large
-                                  : http::status::bad_request,
-                  reason);
+    http::status status = http::status::bad_request;
+    if (body_is_large) status = http::status::payload_too_large;
+    if (head_is_large) status = http::status::request_header_fields_too_large;
+    return refuse(status, reason);
   }
   bool refuse(http::status status, std::string_view reason) {
     keeps_alive_ = false;
@@ -644,7 +652,7 @@ class connection {
   site& site_;
   roving::asio_stream<roving::tcp_stream> stream_;
   beast::flat_buffer buffer_{largest_head_bytes + file_piece_bytes};  // came, and was not looked at yet
-  std::string out_;                                                    // answers that are not sent yet
+  std::string out_;                                                   // answers that are not sent yet
   request request_;
   http_date date_;
   bool keeps_alive_ = false;
@@ -679,7 +687,7 @@ void site::stop() {
     if (each->is_idle()) each->shut(roving::direction::read);
 }
 
-// --- signals -----------------------------------------------------------------------------------------------------------
+// --- signals --------------------------------------------------------------------------------------------------------
 
 // SIGINT and SIGTERM as bytes in a pipe, which a task can wait for. The library has no words for signals yet.
 class signal_pipe {
@@ -720,7 +728,7 @@ class signal_pipe {
   std::array<int, 2> ends_{-1, -1};
 };
 
-// --- the whole ---------------------------------------------------------------------------------------------------------
+// --- the whole ------------------------------------------------------------------------------------------------------
 
 void serve(const settings& chosen, site& shared, const signal_pipe& signals) {
   roving::listen_options listening;
@@ -758,8 +766,8 @@ void serve(const settings& chosen, site& shared, const signal_pipe& signals) {
 }
 
 void print(const std::vector<roving::shard_counters>& counters) {
-  std::printf("%-6s%12s%12s%12s%12s%12s%12s%12s\n", "shard", "tasks run", "slices", "stolen", "serviced", "polls", "sleeps",
-              "wakes");
+  std::printf("%-6s%12s%12s%12s%12s%12s%12s%12s\n", "shard", "tasks run", "slices", "stolen", "serviced", "polls",
+              "sleeps", "wakes");
   for (std::size_t shard = 0; shard < counters.size(); ++shard) {
     const roving::shard_counters& each = counters[shard];
     std::printf("%-6zu", shard);

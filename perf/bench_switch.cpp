@@ -1,4 +1,7 @@
 // Leaving one stack and entering another, without a scheduler. Labels say what each is measured against; see bench.py.
+//
+// Who returns from a switch returns to where the processor expects it only if the one before it left by the same calls:
+// tasks that run the same code do, others pay for one mispredicted return. Both are measured.
 #include <benchmark/benchmark.h>
 
 #include "perf/jump.hpp"
@@ -11,52 +14,87 @@ using roving::detail::context;
 using roving::detail::thread_anchor;
 using roving_perf::jump_partner;
 
+using work = void() noexcept;
+
+void nothing() noexcept {}
+
 // Inexact, so that it sets a sticky flag.
-double divide() noexcept {
+void divide() noexcept {
   double value = 1;
   benchmark::DoNotOptimize(value);
   value /= 3;
   benchmark::DoNotOptimize(value);
-  return value;
 }
 
-void divide_only() noexcept { divide(); }
-
-// A fiber on the library's own switch that goes back whenever it is entered.
-class partner {
+// Two fibers that switch to each other, and the thread that starts them.
+template <work& before_each>
+class pair_of_fibers {
  public:
-  partner(void (*work)() noexcept, roving::detail::after_switch after)
-      : work_{work}, after_{after}, memory_{pool_.take(roving::detail::default_stack_size_bytes)} {
+  explicit pair_of_fibers(roving::detail::after_switch after) : after_{after} {
     roving::detail::agree_on_floating_point_flags();
-    here_.adopt_thread();
-    fiber_.prepare(memory_, &answer, this);
+    thread_.adopt_thread();
+    for (player* each : {&first_, &second_}) {
+      each->whole = this;
+      each->self.prepare(each->memory, &play, each);
+    }
   }
-  partner(const partner&) = delete;
-  partner& operator=(const partner&) = delete;
-  ~partner() { pool_.give_back(memory_); }  // what is left on it is nothing
+  pair_of_fibers(const pair_of_fibers&) = delete;
+  pair_of_fibers& operator=(const pair_of_fibers&) = delete;
 
-  // There and back: two switches.
-  void visit() noexcept { here_.switch_to(fiber_, anchor_, after_, this); }
+  void switch_to_and_fro(benchmark::IterationCount count) {
+    left_ = count;
+    thread_.switch_to(first_.self, anchor_, nullptr, nullptr);
+  }
+
+  // There and back: two switches, by different calls.
+  void visit() noexcept {
+    left_ = 1;
+    thread_.switch_to(first_.self, anchor_, after_, this);
+  }
 
  private:
-  static void answer(void* argument, thread_anchor& anchor) noexcept {
-    auto& self = *static_cast<partner*>(argument);
+  struct player {
+    explicit player(roving::detail::stack_pool& from)
+        : pool{from}, memory{from.take(roving::detail::default_stack_size_bytes)} {}
+    player(const player&) = delete;
+    player& operator=(const player&) = delete;
+    ~player() { pool.give_back(memory); }  // there is nothing on it that needs an end
+
+    roving::detail::stack_pool& pool;
+    roving::detail::stack& memory;
+    context self;
+    pair_of_fibers* whole = nullptr;
+  };
+
+  static void play(void* argument, thread_anchor& anchor) noexcept {
+    auto& mine = *static_cast<player*>(argument);
+    pair_of_fibers& all = *mine.whole;
+    context& other = &mine == &all.first_ ? all.second_.self : all.first_.self;
     for (;;) {
-      self.work_();
-      self.fiber_.switch_to(self.here_, anchor, self.after_, &self);
+      before_each();
+      mine.self.switch_to(--all.left_ > 0 ? other : all.thread_, anchor, all.after_, &all);
     }
   }
 
-  void (*work_)() noexcept;
   roving::detail::after_switch after_;
   thread_anchor anchor_ = thread_anchor::of_this_thread();
   roving::detail::stack_pool pool_;
-  roving::detail::stack& memory_;
-  context here_;
-  context fiber_;
+  context thread_;
+  player first_{pool_};
+  player second_{pool_};
+  benchmark::IterationCount left_ = 0;
 };
 
-// Guards: nothing of ours; it is the limit.
+template <work& before_each>
+void switch_in_batches(benchmark::State& state, roving::detail::after_switch after, const char* label) {
+  constexpr benchmark::IterationCount batch = 1000;
+  pair_of_fibers<before_each> both{after};
+  while (state.KeepRunningBatch(batch)) both.switch_to_and_fro(batch);
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel(label);
+}
+
+// The limit.
 void jump(benchmark::State& state) {
   jump_partner other;
   for (auto _ : state) other.visit();
@@ -64,9 +102,9 @@ void jump(benchmark::State& state) {
 }
 BENCHMARK(jump);
 
-// The limit with the same arithmetic before each jump.
+// The limit with arithmetic before each jump.
 void jump_after_arithmetic(benchmark::State& state) {
-  jump_partner other{&divide_only};
+  jump_partner other{&divide};
   for (auto _ : state) {
     divide();
     other.visit();
@@ -77,36 +115,34 @@ BENCHMARK(jump_after_arithmetic);
 
 // Guards: the cost of a switch with all that goes with it: exception globals, errno, the place written down.
 // Says nothing of: choosing whom to enter, cold stacks.
-void switch_to(benchmark::State& state) {
-  partner other{[]() noexcept {}, nullptr};
-  for (auto _ : state) other.visit();
-  state.SetItemsProcessed(state.iterations() * 2);
-  state.SetLabel("ns<=1.5*jump");
-}
+void switch_to(benchmark::State& state) { switch_in_batches<nothing>(state, nullptr, "ns<=1.5*jump"); }
 BENCHMARK(switch_to);
 
 // Guards: that the hand-over to the other side costs no more than its call.
 // Says nothing of: what real hand-overs do.
 void switch_to_with_hand_over(benchmark::State& state) {
-  partner other{[]() noexcept {}, [](void* argument) noexcept { benchmark::DoNotOptimize(argument); }};
-  for (auto _ : state) other.visit();
-  state.SetItemsProcessed(state.iterations() * 2);
-  state.SetLabel("ns<=1.5*jump");
+  switch_in_batches<nothing>(
+      state, [](void* argument) noexcept { benchmark::DoNotOptimize(argument); }, "ns<=1.5*jump");
 }
 BENCHMARK(switch_to_with_hand_over);
 
 // Guards: that floating-point work before a switch does not make it slow: a processor may take 55 ns instead of 4 when
-// the sticky flags of the two sides differ. Says nothing of: code that clears the flags.
+// the sticky flags of the two sides differ.
+// Says nothing of: code that clears the flags.
 void switch_to_after_arithmetic(benchmark::State& state) {
-  partner other{&divide_only, nullptr};
-  for (auto _ : state) {
-    divide();
-    other.visit();
-  }
-  state.SetItemsProcessed(state.iterations() * 2);
-  state.SetLabel("ns<=1.5*jump_after_arithmetic");
+  switch_in_batches<divide>(state, nullptr, "ns<=1.5*jump_after_arithmetic");
 }
 BENCHMARK(switch_to_after_arithmetic);
+
+// Guards: a switch between places in different code.
+// Says nothing of: what a mispredicted return higher up costs.
+void switch_to_other_code(benchmark::State& state) {
+  pair_of_fibers<nothing> both{nullptr};
+  for (auto _ : state) both.visit();
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns/jump");
+}
+BENCHMARK(switch_to_other_code);
 
 }  // namespace
 

@@ -48,59 +48,55 @@ void jump(benchmark::State& state) {
 }
 BENCHMARK(jump);
 
+constexpr benchmark::IterationCount batch_of_hops = 10'000;  // so many that spawning the tasks does not count
+
+// Two tasks that run hop(mine, other's) in turn, so often in all. `Gate` is what each waits for.
+template <class Gate, class Hop>
+void hop_to_and_fro(benchmark::State& state, Hop hop) {
+  roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
+    while (state.KeepRunningBatch(batch_of_hops)) {
+      Gate gates[2]{Gate{}, Gate{}};
+      const auto play = [&](Gate& mine, Gate& others) {
+        for (auto left = batch_of_hops / 2; left != 0; --left) hop(mine, others);
+      };
+      const roving::task<void> first = roving::spawn([&] { play(gates[0], gates[1]); });
+      const roving::task<void> second = roving::spawn([&] { play(gates[1], gates[0]); });
+      roving::yield();  // both wait
+      gates[0].open();
+      first.join();
+      second.join();
+    }
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel("ns<=8*jump");
+}
+
 // Guards: a hand-over by semaphores: park, claim, make ready, switch.
 // Says nothing of: waits of many, cancellation.
 void semaphore_hop(benchmark::State& state) {
-  roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
-    roving::semaphore ping{0};
-    roving::semaphore pong{0};
-    bool stopping = false;
-    const roving::task<void> other = roving::spawn([&] {
-      for (;;) {
-        ping.acquire();
-        if (stopping) return;
-        pong.release();
-      }
-    });
-    for (auto _ : state) {
-      ping.release();
-      pong.acquire();
-    }
-    stopping = true;
-    ping.release();
-    other.join();
+  struct gate {
+    roving::semaphore permits{0};
+    void open() { permits.release(); }
+  };
+  hop_to_and_fro<gate>(state, [](gate& mine, gate& others) {
+    mine.permits.acquire();
+    others.permits.release();
   });
-  state.SetItemsProcessed(state.iterations() * 2);
-  state.SetLabel("ns<=8*jump");
 }
 BENCHMARK(semaphore_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
 // Guards: the same by events that each side clears.
 // Says nothing of: events on which many wait.
 void event_hop(benchmark::State& state) {
-  roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
-    roving::event ping;
-    roving::event pong;
-    bool stopping = false;
-    const roving::task<void> other = roving::spawn([&] {
-      for (;;) {
-        ping.wait();
-        ping.clear();
-        if (stopping) return;
-        pong.set();
-      }
-    });
-    for (auto _ : state) {
-      ping.set();
-      pong.wait();
-      pong.clear();
-    }
-    stopping = true;
-    ping.set();
-    other.join();
+  struct gate {
+    roving::event opened;
+    void open() { opened.set(); }
+  };
+  hop_to_and_fro<gate>(state, [](gate& mine, gate& others) {
+    mine.opened.wait();
+    mine.opened.clear();
+    others.opened.set();
   });
-  state.SetItemsProcessed(state.iterations() * 2);
-  state.SetLabel("ns<=8*jump");
 }
 BENCHMARK(event_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
@@ -109,26 +105,24 @@ BENCHMARK(event_hop)->ArgName("shards")->Arg(1)->Arg(2);
 void mutex_hop(benchmark::State& state) {
   roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
     roving::mutex mutex;
-    bool stopping = false;
-    mutex.lock();
-    const roving::task<void> other = roving::spawn([&] {
-      mutex.lock();
-      while (!stopping) {
+    const auto play = [&] {
+      const std::lock_guard hold{mutex};
+      for (auto left = batch_of_hops / 2; left != 0; --left) {
         mutex.unlock();
         mutex.lock();
       }
-      mutex.unlock();
-    });
-    roving::yield();  // the other one waits now
-    for (auto _ : state) {
-      mutex.unlock();
+    };
+    while (state.KeepRunningBatch(batch_of_hops)) {
       mutex.lock();
+      const roving::task<void> first = roving::spawn(play);
+      const roving::task<void> second = roving::spawn(play);
+      roving::yield();  // both wait
+      mutex.unlock();
+      first.join();
+      second.join();
     }
-    stopping = true;
-    mutex.unlock();
-    other.join();
   });
-  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetItemsProcessed(state.iterations());
   state.SetLabel("ns<=8*jump");
 }
 BENCHMARK(mutex_hop)->ArgName("shards")->Arg(1)->Arg(2);

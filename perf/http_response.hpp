@@ -1,4 +1,4 @@
-// The head of an HTTP/1.x response, as far as a client needs it that only counts: where it ends and how long the body is.
+// The head of an HTTP/1.x response, as far as a client needs it that only counts: where it ends, how long the body is.
 //
 // Bodies are known by their Content-Length. Chunked ones are refused: the servers that are measured here send none.
 #pragma once
@@ -29,9 +29,8 @@ namespace detail {
 
 // ASCII only; `lower` is in lower case.
 inline bool equals_ignoring_case(std::string_view text, std::string_view lower) noexcept {
-  return std::equal(text.begin(), text.end(), lower.begin(), lower.end(), [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
-  });
+  return std::equal(text.begin(), text.end(), lower.begin(), lower.end(),
+                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b; });
 }
 
 inline std::string_view trimmed(std::string_view text) noexcept {
@@ -60,8 +59,9 @@ inline http_response_head http_response_head::of(std::string_view bytes) noexcep
   std::string_view rest = bytes.substr(0, end + 2);
   const std::string_view first = rest.substr(0, rest.find("\r\n"));
   rest.remove_prefix(first.size() + 2);
-  if (first.size() < 12 || !first.starts_with("HTTP/1.") || first[8] != ' ' || (first.size() > 12 && first[12] != ' ') ||
-      !detail::read_number(first.substr(9, 3), head.status) || head.status < 100)
+  if (first.size() < 12 || !first.starts_with("HTTP/1.") || first[8] != ' ' ||
+      (first.size() > 12 && first[12] != ' ') || !detail::read_number(first.substr(9, 3), head.status) ||
+      head.status < 100)
     return head;
   head.keeps_alive = first[7] != '0';
 

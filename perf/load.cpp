@@ -1,14 +1,15 @@
 // The load generator: many connections that ask a server, and how long the answers took. A roving program itself.
 //
-// Closed loop: each connection sends its next request when it has the answer to the one before. What that measures is how
-// much the server can do; its latencies say little, since a server that stalls is asked less.
-// Open loop (--rate): requests are due at fixed times, whatever the server does, and the latency of each counts from when
-// it was due, not from when it could be sent. So a stall shows in every request that it delayed.
+// Closed loop: each connection sends its next request when it has the answer to the one before. What that measures is
+// how much the server can do; its latencies say little, since a server that stalls is asked less.
+//
+// Open loop (--rate): requests are due at fixed times, whatever the server does, and the latency of each counts from
+// when it was due, not from when it could be sent. So a stall shows in every request that it delayed.
 //
 // Each connection is a task that is pinned to a shard, and writes to that shard's results without a lock.
 #include <algorithm>
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -53,7 +54,7 @@ load --echo --url HOST:PORT [options]               messages that come back as t
 Exit status: 0; 1 if there was an error or no answer; 2 if the arguments are wrong.
 )";
 
-// --- arguments -------------------------------------------------------------------------------------------------------
+// --- arguments ------------------------------------------------------------------------------------------------------
 
 struct settings {
   std::string url;
@@ -160,7 +161,7 @@ std::optional<settings> read_arguments(int count, char** arguments) {
   return read;
 }
 
-// --- results ---------------------------------------------------------------------------------------------------------
+// --- results --------------------------------------------------------------------------------------------------------
 
 struct results {
   histogram latencies_ns;
@@ -182,7 +183,7 @@ struct results {
   }
 };
 
-// --- one connection --------------------------------------------------------------------------------------------------
+// --- one connection -------------------------------------------------------------------------------------------------
 
 // The server answered, but not as it should.
 class bad_answer : public std::runtime_error {
@@ -234,7 +235,8 @@ class exchange {
       if (bytes == 0) throw bad_answer{"the server closed the connection without an answer"};
       filled += bytes;
       head = http_response_head::of(std::string_view{buffer_}.substr(0, filled));
-      if (head.is == http_response_head::state::invalid) throw bad_answer{"what came is no HTTP response of known length"};
+      if (head.is == http_response_head::state::invalid)
+        throw bad_answer{"what came is no HTTP response of known length"};
     }
     const std::size_t body_bytes = filled - head.head_bytes;
     if (body_bytes > head.body_bytes) throw bad_answer{"more came than the response"};
@@ -320,7 +322,7 @@ void run_connection(exchange with, unsigned number, const plan& when, results& i
   }
 }
 
-// --- the whole -------------------------------------------------------------------------------------------------------
+// --- the whole ------------------------------------------------------------------------------------------------------
 
 constexpr roving::duration patience = 5s;  // for connecting, and for the last answers
 
@@ -368,11 +370,11 @@ results run(const settings& chosen, plan& when) {
   std::vector<roving::task<void>> tasks;
   for (unsigned i = 0; i < chosen.connections; ++i) {
     const unsigned shard = i % chosen.shards;
-    tasks.push_back(roving::spawn(
-        roving::on_shard(shard),
-        [with = exchange{chosen, std::move(streams[i])}, i, &when, &into = of_shards[shard]]() mutable {
-          run_connection(std::move(with), i, when, into);
-        }));
+    tasks.push_back(
+        roving::spawn(roving::on_shard(shard),
+                      [with = exchange{chosen, std::move(streams[i])}, i, &when, &into = of_shards[shard]]() mutable {
+                        run_connection(std::move(with), i, when, into);
+                      }));
   }
   for (const auto& each : tasks) {
     if (!each.join_until(when.end + patience)) each.cancel();
@@ -394,7 +396,8 @@ void print(const settings& chosen, const results& found, double seconds) {
     std::printf("open loop at %.0f requests/s, %.2f s\n", *chosen.rate, seconds);
   else
     std::printf("closed loop, %.2f s\n", seconds);
-  std::printf("requests  %llu, %.0f/s\n", static_cast<unsigned long long>(answers), static_cast<double>(answers) / seconds);
+  std::printf("requests  %llu, %.0f/s\n", static_cast<unsigned long long>(answers),
+              static_cast<double>(answers) / seconds);
   std::printf("errors    %llu%s%s\n", static_cast<unsigned long long>(found.errors), found.errors != 0 ? ": " : "",
               found.first_error.c_str());
   if (found.unsent != 0)

@@ -1,15 +1,16 @@
 // serve(): one or several tasks that accept, a task for each connection, and the count of the latter.
 //
-// All of it lies in the frame of serve(), which returns when the count is back at zero: a connection's task refers to it
-// by address and needs no reference count. The count is kept by a ticket in the task's callable and not by the task's
-// body, since a task may end without having begun (cancelled before its first turn, no stack to be had).
+// All of it lies in the frame of serve(), which returns when the count is back at zero: a connection's task refers to
+// it by address and needs no reference count. The count is kept by a ticket in the task's callable and not by the
+// task's body, since a task may end without having begun (cancelled before its first turn, no stack to be had).
 //
-// Rejected: keeping a handle for each connection (a list to sweep, or an allocation for each). What is needed of a running
-// handler, its task to cancel it, it writes into a node on its own stack.
+// Rejected: keeping a handle for each connection (a list to sweep, or an allocation for each). What is needed of a
+// running handler, its task to cancel it, it writes into a node on its own stack.
 //
-// I1  count_ is the number of tickets, and loads_ says where they are. guarded by lock_, as all that is not set at the start.
-// I2  A node is in a list while its handler runs: in running_, or in asked_ once it has been cancelled. When cancelling_ is
-//     set, no handler begins.
+// I1  count_ is the number of tickets, and loads_ says where they are. Guarded by lock_, as all that is not set at the
+//     start.
+// I2  A node is in a list while its handler runs: in running_, or in asked_ once it has been cancelled. When
+//     cancelling_ is set, no handler begins.
 // I3  Nobody touches the server after the lock under which it took the last ticket off is free.
 #include <roving/serve.hpp>
 
@@ -70,7 +71,7 @@ class server {
         handler_{handler},
         site_{site},
         where_{options.handlers.how() != placement::kind::inherited ? options.handlers
-               : this_task::is_roving()                             ? anywhere
+                   : this_task::is_roving()                         ? anywhere
                                                                     : here},
         has_siblings_{options.accept == every_shard && shares_its_port(listener)},
         hands_over_{options.accept == every_shard && !has_siblings_ && where_.how() == placement::kind::here},
@@ -175,7 +176,8 @@ class server {
       tcp_listener& listener = shard == own ? listener_ : siblings[next++];
       attributes what;
       what.placement = on_shard(shard);
-      tasks.push_back(spawn(what, [this, &listener] { accept_until_the_end(listener); }, site_));
+      const auto accept = [this, &listener] { accept_until_the_end(listener); };
+      tasks.push_back(spawn(what, accept, site_));
     }
     std::exception_ptr reason;
     try {
@@ -226,7 +228,8 @@ class server {
     if (options_.on_accept_error)
       options_.on_accept_error(error);
     else
-      report("a connection can't be accepted at the moment", std::make_exception_ptr(std::system_error{error, call_name}));
+      report("a connection can't be accepted at the moment",
+             std::make_exception_ptr(std::system_error{error, call_name}));
   }
 
   // --- a connection's task

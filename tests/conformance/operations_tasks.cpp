@@ -84,11 +84,11 @@ std::string do_exception(world& in, const operation& op) {
   return error ? text_of(error) : "null";
 }
 
-std::string do_all_tasks(world& in, const operation&) {
+std::string do_all_tasks(world&, const operation&) {
   std::string names;
-  for (const task_handle& task : in.live_tasks()) {
+  for (const roving::task_view& task : roving::all_tasks()) {
     if (!names.empty()) names += '+';
-    names += task->name();
+    names += task.name();
   }
   return names;
 }

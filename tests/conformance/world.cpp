@@ -155,7 +155,7 @@ void world::park_for_good() {
 // The trace goes on until the run has seen its left-over tasks end: two generations after the last of them did.
 void world::watch_left_overs() {
   first_closing_generation_ = generation_ + 1;
-  const std::vector<task_handle> tasks = live_tasks();
+  const std::vector<task_handle> tasks = scheduler_->live_tasks();
   left_ = tasks.size();
   for (const task_handle& task : tasks) {
     left_overs_.push_back(std::make_unique<left_over>(*this, task));
@@ -188,7 +188,7 @@ void world::nothing_is_left() {
 
 std::string world::deadlock_line() {
   std::string line = "- - DEADLOCK";
-  for (const task_handle& task : live_tasks()) {
+  for (const task_handle& task : scheduler_->live_tasks()) {
     const auto record = records_.find(task.get());
     const bool is_inside = record != records_.end() && !record->second->inside_of.empty();
     line += join({" ", task->name(), "=", is_inside ? record->second->inside_of.back()->text : "?"});
@@ -199,7 +199,7 @@ std::string world::deadlock_line() {
 // Every waiter goes on: most by being cancelled; who locks a lock again after waiting for a condition takes no cancel,
 // but the lock.
 void world::release_everything() {
-  for (const task_handle& task : live_tasks()) task->request_cancel(nullptr);
+  for (const task_handle& task : scheduler_->live_tasks()) task->request_cancel(nullptr);
   for (auto& [name, each] : objects_) {
     roving::mutex* lock = nullptr;
     if (auto* const plain = std::get_if<owned<roving::mutex>>(&each)) lock = plain->get();
@@ -242,7 +242,9 @@ task_handle world::spawn_in(roving::task_group& group, std::size_t body, const s
   roving::attributes attributes;
   attributes.name = own_name;
   try {
-    return task_handle::share(group.spawn(attributes, [this, body] { return run_body(body); }).state("spawn"));
+    const auto spawned = group.spawn(attributes, [this, body] { return run_body(body); });
+    auto& task = static_cast<roving::detail::task_base&>(roving::detail::future_behind(spawned, "spawn"));
+    return task_handle::share(task);
   } catch (...) {
     --labels_[name];
     throw;

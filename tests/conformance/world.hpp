@@ -117,8 +117,6 @@ class world {
   /// What that callback does.
   void run_callback(const std::string& key);
 
-  std::vector<task_handle> live_tasks() { return scheduler_->live_tasks(); }
-
  private:
   struct task_record;
   struct left_over;

@@ -336,7 +336,8 @@ class Arguments(unittest.TestCase):
             self.assertIn(option, done.stdout)
 
     def test_bad_ones_are_named(self):
-        for arguments, said in ((["--port"], "--port wants a value"), (["--port", "x"], '"x"'), (["--port", "65536"], "65535"),
+        for arguments, said in ((["--port"], "--port wants a value"), (["--port", "x"], '"x"'),
+                                (["--port", "65536"], "65535"),
                                 (["--shards", "0"], "from 1"), (["--accept", "some"], "every or one"),
                                 (["--handlers", ""], "anywhere or pinned"), (["--nonsense"], "no option --nonsense"),
                                 (["8080"], "no option 8080")):

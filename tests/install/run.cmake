@@ -1,6 +1,6 @@
 # Installs a build into an empty prefix, then configures, builds and runs the consumer beside this file with it.
 #
-# Given with -D: build_dir, config, generator, compiler, prefix_path, lto (of the build that is installed).
+# Given with -D: build_dir, config, generator, compiler, prefix_path, lto (of the build that is installed), python.
 cmake_minimum_required(VERSION 3.25)
 
 set(work_dir ${build_dir}/install_test)
@@ -19,8 +19,9 @@ run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${work_dir}/build -G ${gene
   -D CMAKE_RUNTIME_OUTPUT_DIRECTORY=${work_dir}/bin
   -D README=${CMAKE_CURRENT_LIST_DIR}/../../README.md)
 run(${CMAKE_COMMAND} --build ${work_dir}/build --config ${config})
-if(EXISTS ${work_dir}/bin/${config})
-  run(${work_dir}/bin/${config}/consumer)  # generators with several configurations
-else()
-  run(${work_dir}/bin/consumer)
+set(bin ${work_dir}/bin)
+if(EXISTS ${bin}/${config})  # generators with several configurations
+  set(bin ${bin}/${config})
 endif()
+run(${bin}/consumer)
+run(${python} ${CMAKE_CURRENT_LIST_DIR}/readme_test.py ${bin}/readme)

@@ -1,7 +1,6 @@
 // Tested: as_completed. Tasks write down what they saw; the test's own thread checks it after run().
 #include <atomic>
 #include <deque>
-#include <random>
 #include <thread>
 #include <vector>
 
@@ -195,7 +194,7 @@ TEST_CASE("as_completed: each of many is given once, whatever races", "[runtime]
   long given = 0;
   long timed_out = 0;
   run_in(where, [&] {
-    std::minstd_rand draw{9};
+    dice draw{9};
     for (int turn = 0; turn < turns; ++turn) {
       std::vector<roving::task<int>> tasks;
       for (unsigned i = 0; i < 20; ++i)

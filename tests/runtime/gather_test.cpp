@@ -5,7 +5,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -467,8 +466,8 @@ TEST_CASE("gather: fork and join with failures and cancels at random leaves noth
     };
     std::function<int(std::uint32_t, int)> grow = [&](std::uint32_t seed, int depth) -> int {
       const leaf counted{alive};
-      std::minstd_rand draw{seed};
-      const auto next = [&] { return static_cast<std::uint32_t>(draw()); };
+      dice draw{seed};
+      const auto next = [&] { return draw(); };
       if (depth == 0) {
         switch (draw() % 6) {
           case 0: throw error("leaf");
@@ -489,7 +488,7 @@ TEST_CASE("gather: fork and join with failures and cancels at random leaves noth
       auto [value, other] = roving::gather(x, y);
       return value + other;
     };
-    std::minstd_rand draw{3};
+    dice draw{3};
     for (int i = 0; i < trees; ++i) {
       auto tree = roving::spawn(at(where, draw() % 7), [&grow, i] { return grow(static_cast<std::uint32_t>(i + 1), 4); });
       for (auto pause = draw() % 8; pause > 0; --pause) roving::yield();

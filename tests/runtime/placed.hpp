@@ -2,7 +2,11 @@
 // which needs no clock.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <random>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +38,16 @@ template <class Body>
 void run_in_order(Body body) {
   roving::run({.shards = 1, .poll = roving::poll_policy::every_generation}, body);
 }
+
+/// Chance that is the same in each run.
+class dice {
+ public:
+  explicit dice(std::uint32_t seed) : engine_{seed} {}
+  std::uint32_t operator()() { return static_cast<std::uint32_t>(engine_()); }
+
+ private:
+  std::minstd_rand engine_;
+};
 
 /// A task that is parked cannot have been cancelled before its first step.
 inline void wait_until_waiting(const roving::task_view& view) {

@@ -1,7 +1,6 @@
 // Tested: race. Tasks write down what they saw; the test's own thread checks it after run().
 #include <atomic>
 #include <functional>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <variant>
@@ -133,7 +132,7 @@ TEST_CASE("race: contestants that end together: one wins, and all have ended", "
   std::atomic<int> alive{0};
   bool all_ended = true;
   run_in(where, [&] {
-    std::minstd_rand draw{13};
+    dice draw{13};
     for (int turn = 0; turn < turns; ++turn) {
       const auto runner = [&](unsigned pause) {
         return [&alive, pause] {
@@ -146,7 +145,7 @@ TEST_CASE("race: contestants that end together: one wins, and all have ended", "
           return 1;
         };
       };
-      sum += roving::race(runner(static_cast<unsigned>(draw() % 3)), runner(static_cast<unsigned>(draw() % 3)), runner(1));
+      sum += roving::race(runner(draw() % 3), runner(draw() % 3), runner(1));
       all_ended = all_ended && alive == 0;
     }
   });

@@ -146,9 +146,8 @@ TEST_CASE("serve: every connection is answered, wherever it is accepted and hand
     });
     std::vector<roving::task<std::string>> asking;
     for (int i = 0; i < clients; ++i)
-      asking.push_back(roving::spawn(roving::anywhere, [i, to = listener.local_endpoint()] {
-        return ask(to, "client " + std::to_string(i));
-      }));
+      asking.push_back(roving::spawn(
+          roving::anywhere, [i, to = listener.local_endpoint()] { return ask(to, "client " + std::to_string(i)); }));
     for (auto& each : asking) answers.push_back(std::move(each).get());
     server.cancel();
     server.join();
@@ -493,7 +492,8 @@ TEST_CASE("serve: without descriptors it tries again, says so, and goes on", "[r
   const way how = GENERATE(here, hands_over, has_siblings);
   const bool has_hook = GENERATE(false, true);
   // UBSan wants a descriptor when it first sees an object of a class; this one it shall know before there are none.
-  static_cast<void>(std::make_exception_ptr(std::system_error{std::make_error_code(std::errc::too_many_files_open), ""}));
+  static_cast<void>(
+      std::make_exception_ptr(std::system_error{std::make_error_code(std::errc::too_many_files_open), ""}));
   std::mutex lock;
   std::vector<std::error_code> told;
   std::vector<std::exception_ptr> unhandled;
@@ -518,7 +518,8 @@ TEST_CASE("serve: without descriptors it tries again, says so, and goes on", "[r
         ++reports;
       };
     }
-    const auto server = roving::spawn([&] { roving::serve(listener, options, [](tcp_stream stream) { echo(stream); }); });
+    const auto server =
+        roving::spawn([&] { roving::serve(listener, options, [](tcp_stream stream) { echo(stream); }); });
     answers.push_back(ask(listener.local_endpoint(), "before"));
     std::vector<plain_client> clients(5);
     const no_descriptors limit;

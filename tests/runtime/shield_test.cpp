@@ -1,6 +1,5 @@
 // Tested: shield. Tasks write down what they saw; the test's own thread checks it after run().
 #include <atomic>
-#include <random>
 #include <vector>
 
 #include "tests/runtime/placed.hpp"
@@ -178,7 +177,7 @@ TEST_CASE("shield: the end of the task and cancels of the waiter race, and the t
   std::atomic<int> cancelled{0};
   int completed = 0;
   run_in(where, [&] {
-    std::minstd_rand draw{11};
+    dice draw{11};
     for (int turn = 0; turn < turns; ++turn) {
       auto inner = roving::spawn(at(where, draw() % 4), [&, pause = draw() % 3] {
         try {

@@ -1,7 +1,6 @@
 // Tested: wait. Tasks write down what they saw; the test's own thread checks it after run().
 #include <atomic>
 #include <deque>
-#include <random>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -270,7 +269,7 @@ TEST_CASE("wait: ends, timeouts and cancels at random race, and each wait comes 
   int began = 0;
   int ended = 0;
   run_in(where, [&] {
-    std::minstd_rand draw{5};
+    dice draw{5};
     for (int turn = 0; turn < turns; ++turn) {
       std::vector<roving::task<void>> tasks;
       for (unsigned i = 0; i < 3; ++i)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <stdexcept>
 
 namespace roving {
 
@@ -21,10 +22,14 @@ namespace detail {
 /// `span` from now on, held at the ends of what a time_point can say instead of wrapping around.
 [[nodiscard]] time_point time_after(time_point from, duration span) noexcept;
 
-/// Any duration as nanoseconds, held at the ends of what they can say.
+/// Any duration as nanoseconds, held at the ends of what they can say. Throws std::invalid_argument for what is no number.
 template <class Representation, class Period>
-[[nodiscard]] constexpr duration to_duration(std::chrono::duration<Representation, Period> span) noexcept {
+[[nodiscard]] constexpr duration to_duration(std::chrono::duration<Representation, Period> span) noexcept(
+    !std::chrono::treat_as_floating_point_v<Representation>) {
   using seconds = std::chrono::duration<long double>;
+  if constexpr (std::chrono::treat_as_floating_point_v<Representation>) {
+    if (span.count() != span.count()) throw std::invalid_argument{"roving: a span of time that is not a number"};
+  }
   if (seconds{span} >= seconds{duration::max()}) return duration::max();
   if (seconds{span} <= seconds{duration::min()}) return duration::min();
   return std::chrono::ceil<duration>(span);  // never early
