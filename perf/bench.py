@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs what is in perf/ beside what it is measured against, and prints one table for each benchmark.
 
-    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, timers (Google Benchmark programs, each gets the OPTIONs),
-                                        echo (servers under perf/load); all of them without any
+    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, timers (Google Benchmark programs, each gets the
+                                        OPTIONs), echo (servers under perf/load); all of them without any
     bench.py --targets [NAME...]        what has to be built for them
 
-Times of one machine drift by tens of percent, so that only ratios within one run mean something. Everything is measured
-several times, turn about with its limit: a Google program runs as a new process in each round, servers run in pairs. The ratio
-is the median over rounds or pairs, and its interval holds 95 % of what the median is when they are drawn anew (bootstrap).
+Times of one machine drift by tens of percent, so that only ratios within one run mean something. Everything is
+measured several times, turn about with its limit: a Google program runs as a new process in each round, servers run in
+pairs. The ratio is the median over rounds or pairs, and its interval holds 95 % of what the median is when they are
+drawn anew (bootstrap).
 
 A benchmark says in its label what it is compared with, one word for each:
 
@@ -114,7 +115,7 @@ HEAD = ("benchmark", "measured", "least to most", "against", "ratio", "95 %", "t
 
 
 def comparison_cells(found):
-    interval = "" if found.interval is None else f"{short(found.interval[0])} to {short(found.interval[1])}"
+    interval = "" if found.ratio is None else f"{short(found.interval[0])} to {short(found.interval[1])}"
     target = "" if found.target is None else f"<= {short(found.target)}"
     return found.against, short(found.ratio), interval, target, found.verdict
 
@@ -233,8 +234,8 @@ def compare_entries(entries):
             values = [metric_of(entry, metric) for entry in mine]
             if at_most is not None:
                 interval = interval_of_median(values)
-                found[name].append(Comparison(name, metric, statistics.median(values), "", float(at_most), None, interval,
-                                              verdict(interval, float(at_most))))
+                found[name].append(Comparison(name, metric, statistics.median(values), "", float(at_most), None,
+                                              interval, verdict(interval, float(at_most))))
                 continue
             target = float(factor) if factor else None
             if number is not None:
@@ -253,20 +254,19 @@ def print_entries(report, by_name, comparisons):
         if mine[0].get("error_occurred"):
             rows.append((name, mine[0]["error_message"], "", "", "", "", "", ""))
             continue
-        compared = {each.metric for each in comparisons[name]}
-        counters = [key for key in mine[0] if key not in NOT_COUNTERS and key not in compared]
-        metrics = [each.metric for each in comparisons[name]] or (["ns"] if "items_per_second" in mine[0] else [])
-        lines = [(metric, each) for metric, each in zip(metrics, comparisons[name])] or [(each, None) for each in metrics]
-        lines += [(counter, None) for counter in counters]
+        compared = [each.metric for each in comparisons[name]]
+        lines = [(each.metric, each) for each in comparisons[name]]
+        if not lines and "items_per_second" in mine[0]:
+            lines = [("ns", None)]
+        lines += [(counter, None) for counter in mine[0] if counter not in NOT_COUNTERS and counter not in compared]
         shown = set()
         for metric, comparison in lines:
             values = [metric_of(entry, metric) for entry in mine]
-            first = metric not in shown
-            shown.add(metric)
-            rows.append((name if not rows or rows[-1][0] != name else name,
-                         f"{short(statistics.median(values))} {metric}" if first else "",
-                         f"{short(min(values))} to {short(max(values))}" if first and len(values) > 1 else "",
+            measured = (f"{short(statistics.median(values))} {metric}",
+                        f"{short(min(values))} to {short(max(values))}" if len(values) > 1 else "")
+            rows.append((name, *(("", "") if metric in shown else measured),
                          *(comparison_cells(comparison) if comparison else ("", "", "", "", ""))))
+            shown.add(metric)
     blank_repeats(rows)
     report.table(HEAD, rows)
 
@@ -281,7 +281,8 @@ def blank_repeats(rows):
 
 
 def run_google(name, arguments, report):
-    context, entries = run_program(str(arguments.build / "perf" / f"bench_{name}"), arguments.rounds, arguments.options)
+    program = str(arguments.build / "perf" / f"bench_{name}")
+    context, entries = run_program(program, arguments.rounds, arguments.options)
     by_name, comparisons = compare_entries(entries)
     report.say(f"## {name}")
     report.say()
@@ -310,7 +311,8 @@ class Server:
 
     def __init__(self, program, trace=None):
         tracer = ["strace", "-c", "-f", "-o", trace] if trace else []
-        self.process = subprocess.Popen(on_core(0, [*tracer, program, "--port", "0"]), stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(on_core(0, [*tracer, program, "--port", "0"]), stdout=subprocess.PIPE,
+                                        text=True)
         said = self.process.stdout.readline()
         found = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", said)
         if not found:
@@ -321,7 +323,8 @@ class Server:
 
     def cpu_ns(self):
         """Of all its threads."""
-        return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat"))
+        threads = pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads)
 
     def stop(self):
         os.kill(self.pid, signal.SIGTERM)
@@ -340,17 +343,17 @@ def running(program, trace=None):
 
 def load(build, port, connections, seconds, *options):
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        done = subprocess.run(on_core(-1, [str(build / "perf" / "load"), "--echo", "--url", f"127.0.0.1:{port}",
-                                           "--connections", str(connections), "--duration", str(seconds), "--json", file.name,
-                                           *options]), capture_output=True, text=True, check=False)
+        command = [str(build / "perf" / "load"), "--echo", "--url", f"127.0.0.1:{port}", "--json", file.name,
+                   "--connections", str(connections), "--duration", str(seconds), *options]
+        done = subprocess.run(on_core(-1, command), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"bench: load ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return json.load(file)
 
 
 def measure_closed_loop(build, program, connections, seconds):
-    """What a request costs the server: the difference of a long and a short load, so that starting, accepting and closing
-    cancel out."""
+    """What a request costs the server: the difference of a long and a short load, so that starting, accepting and
+    closing cancel out."""
     with running(program) as server:
         at_start = server.cpu_ns()
         brief = load(build, server.port, connections, seconds / 10, "--warmup", "0")
@@ -442,11 +445,14 @@ def run_echo(arguments, report):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     limit, ours = ECHO_SERVERS
     entries, comparisons, rows = [], [], []
-    program = lambda name: str(arguments.build / "perf" / name)
+
+    def program(name):
+        return str(arguments.build / "perf" / name)
 
     rate = 0
     for connections, target in ECHO_TARGETS.items():
-        found = in_pairs(arguments.pairs, lambda name: measure_closed_loop(arguments.build, program(name), connections, 1))
+        found = in_pairs(arguments.pairs,
+                         lambda name, count=connections: measure_closed_loop(arguments.build, program(name), count, 1))
         name = f"connections:{connections}"
         entries += echo_entries(name, found)
         new_rows, new = echo_rows(name, found, ("cpu_us", "requests_per_second", "busy"),
@@ -493,7 +499,8 @@ def run_echo(arguments, report):
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--targets", action="store_true", help="print what has to be built, and end")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/release"))
@@ -523,8 +530,8 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     machine = describe_machine(arguments.build)
     report = Report()
-    report.say(f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}; {machine['compiler']}, {machine['build']}; "
-               f"commit {machine['commit']}; {arguments.rounds} rounds, {arguments.pairs} pairs")
+    report.say(f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}; {machine['compiler']}, "
+               f"{machine['build']}; commit {machine['commit']}; {arguments.rounds} rounds, {arguments.pairs} pairs")
     report.say()
     whole = Disturbance()
     began = time.monotonic()

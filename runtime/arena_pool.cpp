@@ -1,19 +1,19 @@
 // See arena_pool.hpp.
 //
-// A job begins on a thread of ours, which enters the arena with it and takes part in the job's parallel algorithms; oneTBB
-// adds workers of its own where the arena has room. Rejected: enqueuing the jobs in the arena. oneTBB has one worker fewer
-// than cores, since it counts on the thread that waits, and a task does not wait on one; and what is enqueued can't be
-// taken back when its task is cancelled.
+// A job begins on a thread of ours, which enters the arena with it and takes part in the job's parallel algorithms;
+// oneTBB adds workers of its own where the arena has room. Rejected: enqueuing the jobs in the arena. oneTBB has one
+// worker fewer than cores, since it counts on the thread that waits, and a task does not wait on one; and what is
+// enqueued can't be taken back when its task is cancelled.
 #include "runtime/arena_pool.hpp"
 
 #if ROVING_WITH_TBB
 
-#include <algorithm>
-#include <exception>
-#include <utility>
+#  include <algorithm>
+#  include <exception>
+#  include <utility>
 
-#include <tbb/global_control.h>
-#include <tbb/task_arena.h>
+#  include <tbb/global_control.h>
+#  include <tbb/task_arena.h>
 
 namespace roving::detail {
 namespace {
@@ -21,7 +21,8 @@ namespace {
 void run_in(tbb::task_arena& arena, job& work) noexcept {
   bool has_begun = false;
   try {
-    // Isolated: a thread that waits inside a parallel algorithm takes other work meanwhile, which should be its own job's.
+    // Isolated: a thread that waits inside a parallel algorithm takes other work meanwhile, which should be its own
+    // job's.
     arena.execute([&] {
       tbb::this_task_arena::isolate([&] {
         has_begun = true;

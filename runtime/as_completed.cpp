@@ -1,7 +1,7 @@
 // See <roving/as_completed.hpp>. The meaning, and for pinned tasks the order, is asyncio.as_completed's.
 //
-// For a pinned task the deadline is a timer of its shard, which takes its place among the callbacks. A roving task and a
-// plain thread have none: they look at the clock when they have to wait.
+// For a pinned task the deadline is a timer of its shard, which takes its place among the callbacks. A roving task and
+// a plain thread have none: they look at the clock when they have to wait.
 #include <roving/as_completed.hpp>
 
 #include <mutex>

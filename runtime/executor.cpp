@@ -61,7 +61,8 @@ void drop_owned(job& base, const std::exception_ptr&) noexcept { delete static_c
 
 // A pool made on a shard takes that runtime's seams, and not the one core of the shard's thread.
 blocking_pool::settings settings_here(duration idle_for, const char* name_of_pool) {
-  if (idle_for < duration::zero()) throw std::invalid_argument{std::string{name_of_pool} + ": idle_for must not be below 0"};
+  if (idle_for < duration::zero())
+    throw std::invalid_argument{std::string{name_of_pool} + ": idle_for must not be below 0"};
   blocking_pool::settings made;
   made.idle_for = idle_for;
   if (const shard* const here = this_shard()) {
@@ -134,8 +135,10 @@ bool pool_poster::close_until(const char* call, time_point deadline) {
   const no_cancel hold;
   if (ended->wait(call, deadline) == wait_end::timeout && pool_->abandon()) {
     delete told;
-    report_to(*on_unhandled_, {std::string{call} + ": work did not end in time, and was left to itself",
-                               std::make_exception_ptr(timeout_error{}), {}});
+    report_to(*on_unhandled_,
+              {std::string{call} + ": work did not end in time, and was left to itself",
+               std::make_exception_ptr(timeout_error{}),
+               {}});
     return false;
   }
   (void)ended->wait(call, time_point::max());  // about to be told
@@ -185,7 +188,8 @@ shard_executor::shard_executor(unsigned shard)
 shard_executor::shard_executor(runtime& of, unsigned shard)
     : task_executor{detail::way_to(detail::runtime_access::scheduler_of(of), shard), on_shard(shard)} {}
 
-anywhere_executor::anywhere_executor() : task_executor{detail::way_in(detail::scheduler_here("anywhere_executor")), anywhere} {}
+anywhere_executor::anywhere_executor()
+    : task_executor{detail::way_in(detail::scheduler_here("anywhere_executor")), anywhere} {}
 anywhere_executor::anywhere_executor(runtime& of)
     : task_executor{detail::way_in(detail::runtime_access::scheduler_of(of)), anywhere} {}
 

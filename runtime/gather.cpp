@@ -1,7 +1,7 @@
 // See <roving/gather.hpp>. The meaning, and for pinned tasks the order, is asyncio.gather's.
 //
-// The task waits for a future of ours that ends when the rule says so; a cancel of the task is passed on to that, and by it
-// to all children, in argument order.
+// The task waits for a future of ours that ends when the rule says so; a cancel of the task is passed on to that, and
+// by it to all children, in argument order.
 #include <roving/gather.hpp>
 
 #include <algorithm>
@@ -17,7 +17,8 @@
 namespace roving::detail {
 namespace {
 
-// What asyncio throws when all have ended after a cancel: the last one's, or else with the message that was meant for it.
+// What asyncio throws when all have ended after a cancel: the last one's, or else with the message that was meant for
+// it.
 std::exception_ptr cancellation_by(future_base& last) {
   if (last.status() == outcome::cancelled) return last.take_cancellation();
   cancel_message message;
@@ -55,7 +56,9 @@ class gather_state final : public watcher {
   }
 
   [[nodiscard]] bool failed_by_cancellation() const noexcept { return failed_by_cancellation_; }
-  [[nodiscard]] future_base* decisive() const noexcept { return decisive_ != nullptr ? decisive_->watched.get() : nullptr; }
+  [[nodiscard]] future_base* decisive() const noexcept {
+    return decisive_ != nullptr ? decisive_->watched.get() : nullptr;
+  }
 
  private:
   void told(node& ended) noexcept override {
@@ -63,16 +66,18 @@ class gather_state final : public watcher {
     const bool failed = child.status() != outcome::value;
     child.set_fetched();
     bool decides = false;
+    bool cancels_others = false;
     {
       const std::lock_guard guard{lock()};
       if (decisive_ == nullptr && (rule_ == gather_rule::cancel_on_end || (failed && rule_ != gather_rule::settled))) {
         decisive_ = &ended;
         decides = true;
+        cancels_others = !cancel_requested_;  // else they are in their cleanup: a second cancel would cut that short
       }
     }
     if (decides && rule_ == gather_rule::first_failure) return fail(ended);
     // Counted only when the others are cancelled, so that nobody is back before.
-    if (decides) cancel_others(ended);
+    if (cancels_others) cancel_others(ended);
     bool is_last = false;
     {
       const std::lock_guard guard{lock()};
@@ -104,8 +109,7 @@ class gather_state final : public watcher {
   void fail(node& by) noexcept {
     if (!begin_completion()) return;
     failed_by_cancellation_ = by.watched->status() == outcome::cancelled;
-    finish(outcome::error,
-           failed_by_cancellation_ ? by.watched->take_cancellation() : by.watched->error_unfetched());
+    finish(outcome::error, failed_by_cancellation_ ? by.watched->take_cancellation() : by.watched->error_unfetched());
   }
 
   static future_base* passes_on(future_base& future, std::size_t place) noexcept {
@@ -152,9 +156,13 @@ std::size_t gather_futures(std::span<future_base* const> futures, gather_rule ru
 
 std::exception_ptr failure_of(future_base& of) {
   switch (of.status()) {
-    case outcome::error: of.set_fetched(); return of.error_unfetched();
-    case outcome::cancelled: return of.cancellation();
-    default: return nullptr;
+    case outcome::error:
+      of.set_fetched();
+      return of.error_unfetched();
+    case outcome::cancelled:
+      return of.cancellation();
+    default:
+      return nullptr;
   }
 }
 

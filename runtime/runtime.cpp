@@ -21,23 +21,27 @@ namespace {
 
 detail::scheduler_options checked(const options& chosen) {
   if (detail::this_shard() != nullptr)
-    throw broken_contract{"roving::run: the calling thread runs a shard already; a runtime can't be made inside another"};
+    throw broken_contract{
+        "roving::run: the calling thread runs a shard already; a runtime can't be made inside another"};
   detail::scheduler_options made;
   if (chosen.shards == 0U) refuse("shards must not be 0; leave it out for one per core");
   made.shards = chosen.shards ? *chosen.shards : detail::default_shard_count();
   const std::vector<unsigned> cores = detail::usable_cores();
   if (chosen.pin_threads == when::always && cores.size() < made.shards)
-    refuse("pin_threads is always, but " + std::to_string(made.shards) + " shards were asked for and this process may use " +
-           std::to_string(cores.size()) + " cores");
+    refuse("pin_threads is always, but " + std::to_string(made.shards) +
+           " shards were asked for and this process may use " + std::to_string(cores.size()) + " cores");
   if (chosen.pin_threads == when::always || (chosen.pin_threads == when::automatic && cores.size() == made.shards))
     made.cores.assign(cores.begin(), cores.begin() + made.shards);
   if (made.shards > cores.size()) made.search_for = duration::zero();  // who spins is in somebody's way
-  if (chosen.stack_size_bytes < detail::minimum_stack_size_bytes || chosen.stack_size_bytes > detail::maximum_stack_size_bytes)
+  if (chosen.stack_size_bytes < detail::minimum_stack_size_bytes ||
+      chosen.stack_size_bytes > detail::maximum_stack_size_bytes)
     refuse("stack_size_bytes is " + std::to_string(chosen.stack_size_bytes) + "; it must be between " +
-           std::to_string(detail::minimum_stack_size_bytes) + " and " + std::to_string(detail::maximum_stack_size_bytes));
+           std::to_string(detail::minimum_stack_size_bytes) + " and " +
+           std::to_string(detail::maximum_stack_size_bytes));
   if (chosen.deque_capacity < 2 || !std::has_single_bit(chosen.deque_capacity))
     refuse("deque_capacity must be a power of two from 2 on");
-  if (chosen.roving_per_turn == 0 || chosen.poll_every_tasks == 0) refuse("roving_per_turn and poll_every_tasks must not be 0");
+  if (chosen.roving_per_turn == 0 || chosen.poll_every_tasks == 0)
+    refuse("roving_per_turn and poll_every_tasks must not be 0");
   if (chosen.watch_interval <= duration::zero()) refuse("watch_interval must be above 0");
   if (chosen.blocking_threads_at_most == 0) refuse("blocking_threads_at_most must not be 0");
   if (chosen.blocking_idle_for < duration::zero()) refuse("blocking_idle_for must not be below 0");
@@ -81,7 +85,8 @@ detail::future_reference<detail::task_base> runtime::run_main(
     if (handles_sigint_) interrupts.watch(scheduler_->at(0), *made);
     return made;
   });
-  if (!main->is_done()) throw invalid_state{"run: stopped before its main task had ended; it goes on in the next run()"};
+  if (!main->is_done())
+    throw invalid_state{"run: stopped before its main task had ended; it goes on in the next run()"};
   // As asyncio.run: it was this cancel and no other by which it ended.
   if (interrupts.was_interrupted() && main->status() == detail::outcome::cancelled && main->uncancel() == 0)
     throw interrupted{};
@@ -119,7 +124,9 @@ void runtime::close() { scheduler_->close(); }
 unsigned runtime::shards() const noexcept { return scheduler_->shard_count(); }
 
 std::vector<task_view> runtime::all_tasks() const { return detail::views_of(scheduler_->live_tasks()); }
-std::vector<task_view> runtime::all_tasks(unsigned shard) const { return detail::views_of(scheduler_->live_tasks(shard)); }
+std::vector<task_view> runtime::all_tasks(unsigned shard) const {
+  return detail::views_of(scheduler_->live_tasks(shard));
+}
 
 std::vector<shard_counters> runtime::counters() const {
   std::vector<shard_counters> all;

@@ -28,10 +28,11 @@ void report_left_alone(const detail::task_base& task) noexcept {
   detail::scheduler* const owner = task.origin->owner();
   if (owner == nullptr) return;
   try {
-    owner->report({"a task handle was destroyed where it can't wait; its task was cancelled and detached",
-                   std::make_exception_ptr(broken_contract{"join, get or detach a task before its handle is destroyed in "
-                                                           "a callback or in the task itself"}),
-                   task.name()});
+    owner->report(
+        {"a task handle was destroyed where it can't wait; its task was cancelled and detached",
+         std::make_exception_ptr(broken_contract{"join, get or detach a task before its handle is destroyed in "
+                                                 "a callback or in the task itself"}),
+         task.name()});
   } catch (...) {  // no memory for the report
   }
 }
@@ -58,7 +59,9 @@ task_handle::~task_handle() {
 }
 
 detail::task_base& task_handle::state(const char* call) const {
-  if (!state_) throw invalid_state{std::string{call} + ": the handle has no task (default made, moved from, detached or emptied by get)"};
+  if (!state_)
+    throw invalid_state{std::string{call} +
+                        ": the handle has no task (default made, moved from, detached or emptied by get)"};
   return *state_;
 }
 

@@ -124,8 +124,8 @@ void task_group_core::start(task_base& task) {
   queue_task(task);
 }
 
-// It belongs to the group when it has come back from its first step, as in asyncio; if the group was cancelled meanwhile, it
-// is as well.
+// It belongs to the group when it has come back from its first step, as in asyncio; if the group was cancelled
+// meanwhile, it is as well.
 void task_group_core::start_eagerly(task_base& task) {
   node& child = take_node(task);
   lock_.unlock();
@@ -136,12 +136,13 @@ void task_group_core::start_eagerly(task_base& task) {
     const std::lock_guard guard{lock_};
     is_late = aborting_;
     children_.push_back(child);
-    }
+  }
   if (!task.subscribe(child)) return told(child);
   if (is_late) task.request_cancel(nullptr);
 }
 
-// A child has ended. For a roving parent this is on any thread, and the group may be gone as soon as this one is uncounted.
+// A child has ended. For a roving parent this is on any thread, and the group may be gone as soon as this one is
+// uncounted.
 void task_group_core::told(node& ended) noexcept {
   task_base& task = *ended.task;
   const bool failed = task.status() == outcome::error;
@@ -235,7 +236,8 @@ void task_group_core::cancel() {
 
 // --- the end ---------------------------------------------------------------------------------------------------------
 
-// Waits until all have ended, or the parent is cancelled, for the first time or when the group is being cancelled already.
+// Waits until all have ended, or the parent is cancelled, for the first time or when the group is being cancelled
+// already.
 task_group_core::wait_result task_group_core::wait_for_children(const char* call) noexcept {
   for (;;) {
     lock_.lock();

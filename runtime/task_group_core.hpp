@@ -1,15 +1,16 @@
 // A group of tasks, from enter() to leave(). The meaning, and for a pinned parent the order, is asyncio.TaskGroup's.
 //
-// Each child has a node: in the child's list of those who are told of its end, and in the group's list of children that run
-// or of those that failed. Nodes come from the group itself, which has a few, and then from blocks; they are used again, so
-// that a group may see any number of children come and go.
+// Each child has a node: in the child's list of those who are told of its end, and in the group's list of children that
+// run or of those that failed. Nodes come from the group itself, which has a few, and then from blocks; they are used
+// again, so that a group may see any number of children come and go.
 //
-// The end of a child is told to the parent's shard if the parent is pinned, as a callback in the order of that shard; else
-// at once, by whoever ran the child: fork and join must not wait for one shard. (watcher.hpp says why.)
+// The end of a child is told to the parent's shard if the parent is pinned, as a callback in the order of that shard;
+// else at once, by whoever ran the child: fork and join must not wait for one shard. (watcher.hpp says why.)
 //
-// I1  Who counts in running_ may use the group: a child until it was told of, and who cancels the group while he does. The
-//     parent leaves when nobody counts, and looks under the lock: who counted last has let go of the lock then, and touches
-//     the group no more.
+// I1  Who counts in running_ may use the group: a child until it was told of, and who cancels the group while he does.
+// The
+//     parent leaves when nobody counts, and looks under the lock: who counted last has let go of the lock then, and
+//     touches the group no more.
 // I2  children_ has the children that run, as they were spawned. next_to_cancel_ goes through it once, so that each is
 //     cancelled at most once.
 // I3  aborting_ is set once and never taken back; from then on no task is taken in.
@@ -38,7 +39,8 @@ class task_group_core {
   /// Once, in the task that will be the parent. Throws not_in_task{call}, broken_contract.
   void enter(const char* call);
 
-  /// Waits for all; once, in the parent. `body` is what the body threw, null for nothing. Throws exception_group, cancelled.
+  /// Waits for all; once, in the parent. `body` is what the body threw, null for nothing. Throws exception_group,
+  /// cancelled.
   void leave(const std::exception_ptr& body, bool body_was_cancelled, const char* call);
 
   /// Throws task_group_closed if no task is taken in. Any thread.
@@ -48,8 +50,8 @@ class task_group_core {
   /// std::bad_alloc), the task is gone. Any shard.
   void start(task_base& task);
 
-  /// Cancels all; leave() then says nothing of it. Before enter(): as soon as it is entered. After leave(): nothing. Any
-  /// thread.
+  /// Cancels all; leave() then says nothing of it. Before enter(): as soon as it is entered. After leave(): nothing.
+  /// Any thread.
   void cancel();
 
  private:

@@ -4,13 +4,14 @@
 // When it is due it cancels the task and remembers that. On the way out it takes that cancel back; if then there are no
 // more cancels than on the way in, the `cancelled` that comes out was its own, and becomes a timeout.
 //
-// A pinned task has a timer of its shard, which fires as a callback there; a deadline that has passed is a callback at once.
-// A roving task is running anywhere when its time has come, so its timer is one that any thread may expire, and it may be
-// on its way out just then: a claim word decides who was first, and who loses waits until the other is done.
+// A pinned task has a timer of its shard, which fires as a callback there; a deadline that has passed is a callback at
+// once. A roving task is running anywhere when its time has come, so its timer is one that any thread may expire, and
+// it may be on its way out just then: a claim word decides who was first, and who loses waits until the other is done.
 //
 // I1  After leave() nothing of it is queued or set, and no cancel of it is on its way.
 //
-// [alarm]  the alarm stores rung_, release, as the last it does -> disarm() loads it, acquire: the cancel comes before the
+// [alarm]  the alarm stores rung_, release, as the last it does -> disarm() loads it, acquire: the cancel comes before
+// the
 //          uncancel.
 #pragma once
 
@@ -54,11 +55,13 @@ class timeout_core {
 
   struct pinned_alarm : pinned_timer {
     explicit pinned_alarm(timeout_core& whose) noexcept
-        : pinned_timer{[](pinned_timer& timer) noexcept { static_cast<pinned_alarm&>(timer).of.expire(); }}, of{whose} {}
+        : pinned_timer{[](pinned_timer& timer) noexcept { static_cast<pinned_alarm&>(timer).of.expire(); }},
+          of{whose} {}
     timeout_core& of;
   };
 
-  // A timer that has a waiter claimed, as all of roving tasks; here that is not the task but this, which cancels the task.
+  // A timer that has a waiter claimed, as all of roving tasks; here that is not the task but this, which cancels the
+  // task.
   struct roving_alarm {
     explicit roving_alarm(timeout_core& whose) noexcept;
     struct bell : parkable {

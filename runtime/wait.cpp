@@ -18,7 +18,7 @@ void wait_state::told(node& ended) noexcept {
     holds = --left_ == 0;
   }
   holds = holds || condition_ == wait_condition::first_completed ||
-          (condition_ == wait_condition::first_exception && ended.watched->status() == outcome::error);
+      (condition_ == wait_condition::first_exception && ended.watched->status() == outcome::error);
   if (holds && begin_completion()) finish(outcome::value);
 }
 

@@ -67,9 +67,9 @@ std::vector<std::size_t> first_places(std::span<future_base* const> futures) {
   std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) {
     return futures[a] != futures[b] ? std::less<>{}(futures[a], futures[b]) : a < b;
   });
-  places.erase(std::unique(places.begin(), places.end(),
-                           [&](std::size_t a, std::size_t b) { return futures[a] == futures[b]; }),
-               places.end());
+  places.erase(
+      std::unique(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return futures[a] == futures[b]; }),
+      places.end());
   std::sort(places.begin(), places.end());
   return places;
 }

@@ -1,12 +1,12 @@
 // A future of ours that is told when others end: what gather, wait, as_completed and shield are built on.
 //
-// It has a node in the list of each future that it watches, and a count of references, of which each node that may still be
-// told has one; so it may be left at any time, and is gone when the last node has been told or taken back.
+// It has a node in the list of each future that it watches, and a count of references, of which each node that may
+// still be told has one; so it may be left at any time, and is gone when the last node has been told or taken back.
 //
 // Where it is told depends on who waits. For a pinned task: on the task's shard, as a callback in the ready queue, one
-// generation after the end, in order with everything else there; as asyncio does, whose order this has to keep. For a roving
-// task and a plain thread: at once, by whoever ended the future, since they have no such order, and no shard that is busy
-// shall hold them up. Then several may be told at the same time.
+// generation after the end, in order with everything else there; as asyncio does, whose order this has to keep. For a
+// roving task and a plain thread: at once, by whoever ended the future, since they have no such order, and no shard
+// that is busy shall hold them up. Then several may be told at the same time.
 //
 // I1  Nodes are watched or forgotten by the one who waits, and only one at a time waits.
 // I2  Who leaves forgets all nodes first: no node is left in a list that may outlive the shard.

@@ -108,7 +108,8 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
 
   // Whether the caller has to start a thread; it counts from now on. The lock is held.
   [[nodiscard]] bool wants_thread() noexcept {
-    if (is_starting_ || queue_.size() <= idle_count_ || threads_ == settings_.threads_at_most || is_closed_) return false;
+    if (is_starting_ || queue_.size() <= idle_count_ || threads_ == settings_.threads_at_most || is_closed_)
+      return false;
     is_starting_ = true;
     ++starts_;
     ++threads_;
@@ -230,13 +231,13 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
   mutable std::mutex mutex_;
   std::condition_variable all_left_;
   job_queue queue_;
-  std::list<worker> workers_;     // those at work or idle, and who left before their handle was here
-  std::list<worker> left_;        // to be joined
-  std::vector<worker*> idle_;     // not called; the last became idle last
-  std::size_t idle_count_ = 0;    // called or not
-  std::size_t threads_ = 0;       // the one on its way included
-  std::size_t starts_ = 0;        // calls of start_thread() that go on; the thread may be at work already
-  bool is_starting_ = false;      // a thread was asked for and is not at work yet
+  std::list<worker> workers_;   // those at work or idle, and who left before their handle was here
+  std::list<worker> left_;      // to be joined
+  std::vector<worker*> idle_;   // not called; the last became idle last
+  std::size_t idle_count_ = 0;  // called or not
+  std::size_t threads_ = 0;     // the one on its way included
+  std::size_t starts_ = 0;      // calls of start_thread() that go on; the thread may be at work already
+  bool is_starting_ = false;    // a thread was asked for and is not at work yet
   bool is_closed_ = false;
   bool is_abandoned_ = false;
   ready_node* when_ended_ = nullptr;

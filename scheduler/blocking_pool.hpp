@@ -1,10 +1,11 @@
-// Threads for work that blocks. They are started when there is work for them, and leave when there was none for a while.
+// Threads for work that blocks. They are started when there is work for them, and leave when there was none for a
+// while.
 //
-// How it grows. A job that finds no idle thread starts one, unless one is on its way already. A thread that takes a job,
-// the new one above all, and sees more jobs waiting than threads idle, starts the next. So there is one start at a time,
-// and a thread is added only for a job that has waited for as long as a thread takes to start: many short jobs at once
-// share a few threads, many long ones get a thread each, within the bound. No timer is needed for that, and no
-// job waits behind a long one while there is room for another thread.
+// How it grows. A job that finds no idle thread starts one, unless one is on its way already. A thread that takes a
+// job, the new one above all, and sees more jobs waiting than threads idle, starts the next. So there is one start at a
+// time, and a thread is added only for a job that has waited for as long as a thread takes to start: many short jobs at
+// once share a few threads, many long ones get a thread each, within the bound. No timer is needed for that, and no job
+// waits behind a long one while there is room for another thread.
 //
 // How it shrinks. The thread that became idle last is called first, so that the others come to the end of their
 // patience, also under a steady trickle of jobs.
@@ -40,8 +41,8 @@ class blocking_pool final : public job_pool {
     std::size_t threads_at_most = 64;
     duration idle_for = std::chrono::seconds{10};
     std::string thread_name = "roving-blocking";  // up to 15 characters are kept
-    std::vector<unsigned> cores{};                 // that its threads may use; empty: those of who starts them
-    std::function<void(job&)> run_job{};  // calls run() or drop() of it; throws nothing. Empty: calls run()
+    std::vector<unsigned> cores{};                // that its threads may use; empty: those of who starts them
+    std::function<void(job&)> run_job{};          // calls run() or drop() of it; throws nothing. Empty: calls run()
     clock_source* clock = &system_clock_source();
     thread_starter* threads = &system_thread_starter();
   };

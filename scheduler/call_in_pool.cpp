@@ -26,8 +26,8 @@ class parked_call : public job {
   parked_call(void (*invoke)(void*), void* argument) noexcept
       : job{&run_it, &drop_it}, invoke_{invoke}, argument_{argument} {}
 
-  /// Parks the task until the work has ended, one way or the other, or the task is cancelled. A cancel is told of also when
-  /// there was nothing to wait for any more: it does not depend on who was faster.
+  /// Parks the task until the work has ended, one way or the other, or the task is cancelled. A cancel is told of also
+  /// when there was nothing to wait for any more: it does not depend on who was faster.
   [[nodiscard]] wait_end wait(const char* call) {
     waiter self{call};
     lock_.lock();

@@ -25,8 +25,8 @@ struct timed_callback : callback {
     callback& of;
   };
 
-  timed_callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of, spawn_site site,
-                 pinned_timer::function fire, pinned_timer::function unfired) noexcept
+  timed_callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
+                 spawn_site site, pinned_timer::function fire, pinned_timer::function unfired) noexcept
       : callback{how, place, alignment, of, site}, timer{fire, unfired, *this} {
     timed_ = true;
   }
@@ -60,8 +60,10 @@ struct callbacks {
   static void report(const callback& self, std::exception_ptr error) noexcept {
     scheduler& owner = this_shard()->owner();
     try {
-      owner.report({std::string{"exception in a callback, posted at "} + self.site_.file + ":" + std::to_string(self.site_.line),
-                    error, {}});
+      owner.report(
+          {std::string{"exception in a callback, posted at "} + self.site_.file + ":" + std::to_string(self.site_.line),
+           error,
+           {}});
     } catch (...) {  // no memory for the text
       report_on_stderr({{}, error, {}});
     }
@@ -132,14 +134,15 @@ struct callbacks {
   };
 
   template <class Block, class... Timer>
-  static callback& allocate(std::size_t size_bytes, std::size_t alignment, const callable_operations& of, spawn_site site,
-                            Timer... timer) {
+  static callback& allocate(std::size_t size_bytes, std::size_t alignment, const callable_operations& of,
+                            spawn_site site, Timer... timer) {
     const std::size_t aligned = alignment > alignof(Block) ? alignment : alignof(Block);
     const std::size_t offset = (sizeof(Block) + aligned - 1) / aligned * aligned;
     void* const memory = aligned <= __STDCPP_DEFAULT_NEW_ALIGNMENT__
-                             ? ::operator new(offset + size_bytes)
-                             : ::operator new(offset + size_bytes, static_cast<std::align_val_t>(aligned));
-    return *::new (memory) Block{&destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site, timer...};
+        ? ::operator new(offset + size_bytes)
+        : ::operator new(offset + size_bytes, static_cast<std::align_val_t>(aligned));
+    return *::new (memory)
+        Block{&destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site, timer...};
   }
 };
 
@@ -180,11 +183,13 @@ counted& door_to(placement where, const char* call) {
   const shard* const here = this_shard();
   if (here == nullptr) throw no_shard{call};
   if (where.how() == placement::kind::anywhere)
-    throw std::invalid_argument{std::string{call} + ": a callback runs on one shard; say on_shard(i) or here, not anywhere"};
+    throw std::invalid_argument{std::string{call} +
+                                ": a callback runs on one shard; say on_shard(i) or here, not anywhere"};
   if (where.how() != placement::kind::on_shard) return here->door();
   if (where.shard() >= here->owner().shard_count())
-    throw std::out_of_range{std::string{call} + ": on_shard(" + std::to_string(where.shard()) + "), but the runtime has " +
-                            std::to_string(here->owner().shard_count()) + " shards, numbered from 0"};
+    throw std::out_of_range{std::string{call} + ": on_shard(" + std::to_string(where.shard()) +
+                            "), but the runtime has " + std::to_string(here->owner().shard_count()) +
+                            " shards, numbered from 0"};
   return *here->owner().door(where.shard());
 }
 

@@ -60,7 +60,8 @@ namespace fcontext = boost::context::detail;
 // Without the call, and when the fiber that we enter left by the same path as we do, all are predicted.
 //
 // The push is safe: our callers call functions, so none keeps locals below the stack pointer.
-[[gnu::always_inline]] inline fcontext::transfer_t jump_fcontext(fcontext::fcontext_t to, void* note) noexcept {
+[[gnu::always_inline]] ROVING_UNINSTRUMENTED inline fcontext::transfer_t jump_fcontext(fcontext::fcontext_t to,
+                                                                                       void* note) noexcept {
   fcontext::transfer_t came;
   asm volatile(
       "leaq 1f(%%rip), %%rcx\n\t"

@@ -20,11 +20,11 @@ class context_values final : public counted {
     counted_reference<context_value> value;
   };
 
-  context_values() noexcept
-      : counted{[](counted& self) noexcept { delete static_cast<context_values*>(&self); }} {}
+  context_values() noexcept : counted{[](counted& self) noexcept { delete static_cast<context_values*>(&self); }} {}
 
   [[nodiscard]] entry* find(const context_key& key) noexcept {
-    const auto at = std::find_if(entries.begin(), entries.end(), [&](const entry& each) { return each.key.get() == &key; });
+    const auto at =
+        std::find_if(entries.begin(), entries.end(), [&](const entry& each) { return each.key.get() == &key; });
     return at == entries.end() ? nullptr : &*at;
   }
 

@@ -9,7 +9,7 @@
 #include <thread>
 
 #if defined(__linux__)
-#include <sched.h>
+#  include <sched.h>
 #endif
 
 namespace roving::detail {

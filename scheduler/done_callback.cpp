@@ -1,5 +1,5 @@
-// See <roving/done_callback.hpp>. A done-callback is told directly, by whoever completes the future, and sends itself to
-// where it was registered: that shard may be gone, and the future may not.
+// See <roving/done_callback.hpp>. A done-callback is told directly, by whoever completes the future, and sends itself
+// to where it was registered: that shard may be gone, and the future may not.
 #include <roving/done_callback.hpp>
 
 #include <string>
@@ -82,8 +82,8 @@ void done_registration::call() noexcept {
 
 void report_from_callback(const char* what, spawn_site where) noexcept {
   try {
-    const unhandled found{std::string{what} + ", made at " + where.file + ":" + std::to_string(where.line),
-                          std::current_exception(), {}};
+    const unhandled found{
+        std::string{what} + ", made at " + where.file + ":" + std::to_string(where.line), std::current_exception(), {}};
     if (shard* const here = this_shard())
       here->owner().report(found);
     else
@@ -95,7 +95,8 @@ void report_from_callback(const char* what, spawn_site where) noexcept {
 counted_reference<done_registration> register_on_this_shard(counted_reference<done_function> what, const char* call) {
   shard* const here = this_shard();
   if (here == nullptr)
-    throw no_shard{std::string{call} + " (give it an executor there: any shard of a runtime, a pool, or whatever has post())"};
+    throw no_shard{std::string{call} +
+                   " (give it an executor there: any shard of a runtime, a pool, or whatever has post())"};
   if (here->owner().is_closed()) throw runtime_closed{call};
   return counted_reference<done_registration>{new registration_on_shard{std::move(what), here->door()}};
 }

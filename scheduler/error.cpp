@@ -6,9 +6,10 @@
 namespace roving {
 
 not_in_task::not_in_task(std::string_view call)
-    : broken_contract{std::string{call} +
-                      ": nothing can be suspended here. Call it in a task (roving::run, roving::spawn); a posted callback "
-                      "or a plain thread can spawn one, or submit() it to a runtime"} {}
+    : broken_contract{
+          std::string{call} +
+          ": nothing can be suspended here. Call it in a task (roving::run, roving::spawn); a posted callback "
+          "or a plain thread can spawn one, or submit() it to a runtime"} {}
 
 no_shard::no_shard(std::string_view call)
     : broken_contract{std::string{call} +

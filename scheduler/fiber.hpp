@@ -13,9 +13,9 @@ struct task_base;
 struct fiber {
   context place;
   stack& memory;
-  task_base* active = nullptr;      // the task that runs on it now
-  context* return_to = nullptr;     // an eager spawner that waits for this fiber's first departure
-  fiber* return_fiber = nullptr;    // the fiber of that; null: the shard's loop
+  task_base* active = nullptr;    // the task that runs on it now
+  context* return_to = nullptr;   // an eager spawner that waits for this fiber's first departure
+  fiber* return_fiber = nullptr;  // the fiber of that; null: the shard's loop
 
   explicit fiber(stack& on) noexcept : memory{on} {}
 };

@@ -1,12 +1,13 @@
-// The way to a shard for those who may outlive it: handles of callbacks and timers, done-callbacks of a future that lives
-// longer than the runtime, plain threads that post.
+// The way to a shard for those who may outlive it: handles of callbacks and timers, done-callbacks of a future that
+// lives longer than the runtime, plain threads that post.
 //
-// Who wants to touch the shard goes in, and comes out when it is done; close() lets nobody in any more and waits until all
-// are out. One word: how many are inside, and whether it is closed.
+// Who wants to touch the shard goes in, and comes out when it is done; close() lets nobody in any more and waits until
+// all are out. One word: how many are inside, and whether it is closed.
 //
 // Rejected: a lock, under which senders would wait for each other's system calls.
 //
-// [closed]  close() sets the bit, then waits for the count; enter() counts, then looks at the bit; one read-modify-write
+// [closed]  close() sets the bit, then waits for the count; enter() counts, then looks at the bit; one
+// read-modify-write
 //           each on one word: who was let in is waited for.
 // [out]     leave() release -> close() acquire: what was done inside comes before what follows close().
 #pragma once
@@ -36,7 +37,8 @@ class gate final : public counted {
   /// Whoever is inside never waits for anything.
   void close() noexcept {
     word_.fetch_or(closed, std::memory_order_acq_rel);  // [closed]
-    for (unsigned iteration = 0; word_.load(std::memory_order_acquire) != closed; ++iteration) relax(iteration);  // [out]
+    for (unsigned iteration = 0; word_.load(std::memory_order_acquire) != closed; ++iteration)
+      relax(iteration);  // [out]
   }
 
  private:

@@ -86,8 +86,7 @@ bool idle_set::watch(unsigned shard, bool is_short) noexcept {
 
 void idle_set::end_watch(unsigned shard) noexcept {
   std::uint32_t seen = watch_.load(std::memory_order_relaxed);
-  while ((seen & ~short_watch) == shard + 1 &&
-         !watch_.compare_exchange_weak(seen, 0, std::memory_order_seq_cst)) {
+  while ((seen & ~short_watch) == shard + 1 && !watch_.compare_exchange_weak(seen, 0, std::memory_order_seq_cst)) {
   }
 }
 

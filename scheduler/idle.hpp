@@ -1,7 +1,8 @@
 // Who sleeps, who searches, who watches: how work finds a shard that has none, and nobody is woken for nothing.
 //
-// Three things may not go wrong. A shard must not fall asleep beside work that only it could do (its inbox). No shard may
-// sleep beside roving work that nobody runs or looks for. And a producer must not pay for a wake that is not needed.
+// Three things may not go wrong. A shard must not fall asleep beside work that only it could do (its inbox). No shard
+// may sleep beside roving work that nobody runs or looks for. And a producer must not pay for a wake that is not
+// needed.
 //
 //     producer of roving work            a shard that has nothing to do
 //       P1 push the task                   S1 search for a while, counted as a searcher
@@ -12,28 +13,29 @@
 //          exchange; choose a sleeper,     S5 back: take the announcement back unless the waker did
 //          flag asleep -> called; wake()
 //
-// P1, P2, S2 and S3 are seq_cst operations on the queues' and the idle word's own atomics (no fences: ThreadSanitizer does
-// not follow them).
+// P1, P2, S2 and S3 are seq_cst operations on the queues' and the idle word's own atomics (no fences: ThreadSanitizer
+// does not follow them).
 //
-// Nothing is lost. Let a task be pushed (P1) and its producer wake nobody (P2). (a) It saw nobody asleep: then every shard
-// that sleeps later announces after P2, so its S3 comes after P1 and sees the task. (b) It saw somebody searching. That
-// searcher ends in one of two ways. It announces (S2) after P2 and then looks (S3): it sees the task. Or it found other
-// work: it takes itself off the searchers, and when it was the last of them it looks whether more is to be had and wakes
-// the next (chaining): that look comes after P2 as well. (c) The search that P2 saw was only promised: somebody was in P3
-// and found that all sleepers had woken by themselves. It takes the promise back and looks again, as in (b).
-// So at most one wake is in flight for roving work, and each one that finds work wakes the next if there is more.
+// Nothing is lost. Let a task be pushed (P1) and its producer wake nobody (P2). (a) It saw nobody asleep: then every
+// shard that sleeps later announces after P2, so its S3 comes after P1 and sees the task. (b) It saw somebody
+// searching. That searcher ends in one of two ways. It announces (S2) after P2 and then looks (S3): it sees the task.
+// Or it found other work: it takes itself off the searchers, and when it was the last of them it looks whether more is
+// to be had and wakes the next (chaining): that look comes after P2 as well. (c) The search that P2 saw was only
+// promised: somebody was in P3 and found that all sleepers had woken by themselves. It takes the promise back and looks
+// again, as in (b). So at most one wake is in flight for roving work, and each one that finds work wakes the next if
+// there is more.
 //
-// For an inbox the flag takes the idle word's place: push (seq_cst), then read the flag (seq_cst); announce (seq_cst), then
-// look at the inbox (seq_cst). One of the two sees the other. Who takes the flag from asleep writes to the eventfd: at most one
-// write a sleep.
+// For an inbox the flag takes the idle word's place: push (seq_cst), then read the flag (seq_cst); announce (seq_cst),
+// then look at the inbox (seq_cst). One of the two sees the other. Who takes the flag from asleep writes to the
+// eventfd: at most one write a sleep.
 //
 // The watch. A shard that is stuck in a long slice can't poll. So while any shard is awake, one sleeper sleeps for an
 // interval only, and looks at the others' slice counters when it is back. When it has seen all others asleep for many
 // intervals it stops, so that an idle process makes no system calls; the first to wake after that wakes a watcher.
 //
-// A task that was woken by its partner on the same shard is not worth a steal if that shard goes on to it soon, and most do.
-// A searcher that came for one and saw it run by its own shard goes to sleep on a *short watch*: it looks again every 50 us,
-// and as long as it does, a lone woken task wakes nobody.
+// A task that was woken by its partner on the same shard is not worth a steal if that shard goes on to it soon, and
+// most do. A searcher that came for one and saw it run by its own shard goes to sleep on a *short watch*: it looks
+// again every 50 us, and as long as it does, a lone woken task wakes nobody.
 #pragma once
 
 #include <atomic>

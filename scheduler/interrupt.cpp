@@ -1,6 +1,7 @@
 // See interrupt.hpp.
 //
-// I1  While `watching` is set, the guard that set it lives, and so does its message. It is taken away before they go, and
+// I1  While `watching` is set, the guard that set it lives, and so does its message. It is taken away before they go,
+// and
 //     nobody is in the handler then.
 //
 // [in]  the handler counts itself, then reads `watching`; the guard clears `watching`, then waits for the count; all
@@ -28,7 +29,9 @@ struct interrupt_guard::message final : counted, posted_callback {
     self.main->request_cancel(nullptr);  // without a text it needs no memory
     self.release();
   }
-  static void forget(ready_node& node) noexcept { static_cast<message&>(static_cast<posted_callback&>(node)).release(); }
+  static void forget(ready_node& node) noexcept {
+    static_cast<message&>(static_cast<posted_callback&>(node)).release();
+  }
 
   const future_reference<task_base> main;
   std::atomic<bool> sent{false};
@@ -68,7 +71,8 @@ bool is_default(const struct sigaction& action) noexcept {
 interrupt_guard::interrupt_guard() noexcept = default;
 
 void interrupt_guard::watch(shard& on, task_base& main) {
-  if (!is_first_thread() || state.watching.load(std::memory_order_relaxed) != nullptr || !is_default(action_now())) return;
+  if (!is_first_thread() || state.watching.load(std::memory_order_relaxed) != nullptr || !is_default(action_now()))
+    return;
   message_ = counted_reference<message>{new message{on, main}};
   message_->add_reference();  // of the queue that it may be sent to
   state.sent.store(&message_->sent, std::memory_order_relaxed);

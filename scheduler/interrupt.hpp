@@ -1,5 +1,5 @@
-// SIGINT, for a run() on the process's first thread: the first one cancels the main task, the second one does what SIGINT does
-// by itself. As in asyncio, only where nobody has put a handler for it.
+// SIGINT, for a run() on the process's first thread: the first one cancels the main task, the second one does what
+// SIGINT does by itself. As in asyncio, only where nobody has put a handler for it.
 //
 // The handler may run on any thread at any time, so all that it does is to send a message to shard 0, which is made of
 // atomics and one write to a descriptor. It is installed to reset itself when it is called: so the second signal
@@ -21,8 +21,8 @@ class interrupt_guard {
   interrupt_guard& operator=(const interrupt_guard&) = delete;
   ~interrupt_guard();
 
-  /// From now on SIGINT cancels `main`, which is pinned to `on`; unless this is not the process's first thread, or somebody
-  /// has a handler.
+  /// From now on SIGINT cancels `main`, which is pinned to `on`; unless this is not the process's first thread, or
+  /// somebody has a handler.
   void watch(shard& on, task_base& main);
 
   /// Whether one came.

@@ -35,8 +35,8 @@ class job_pool {
   /// Blocks until all jobs have ended and their threads are gone. After close().
   virtual void join() noexcept = 0;
 
-  /// Leaves the jobs that still run, and their threads, to themselves. After close(), whose ready node is not made ready
-  /// any more; false when it was, or is about to be.
+  /// Leaves the jobs that still run, and their threads, to themselves. After close(), whose ready node is not made
+  /// ready any more; false when it was, or is about to be.
   [[nodiscard]] virtual bool abandon() noexcept = 0;
 };
 
@@ -83,8 +83,8 @@ class job_queue {
 };
 
 /// Runs invoke(argument) on a thread of `pool` while the current task is parked, and throws what it throws. What
-/// `argument` points to stays the caller's: once a thread has begun, this returns only after it has ended; a cancel that
-/// comes meanwhile is thrown then. A cancel that comes before takes the work back.
+/// `argument` points to stays the caller's: once a thread has begun, this returns only after it has ended; a cancel
+/// that comes meanwhile is thrown then. A cancel that comes before takes the work back.
 ///
 /// Throws no_shard, not_in_task, runtime_closed, `cancelled`; std::system_error when no thread can be had at all.
 void call_in_pool(job_pool& pool, const char* call, void (*invoke)(void*), void* argument);

@@ -64,8 +64,9 @@ class scheduler::driver {
  public:
   driver(scheduler& owner, const char* call) : owner_{owner} {
     if (this_shard() != nullptr)
-      throw broken_contract{std::string{call} +
-                            ": the calling thread runs a shard already; a runtime can't be run or closed inside another"};
+      throw broken_contract{
+          std::string{call} +
+          ": the calling thread runs a shard already; a runtime can't be run or closed inside another"};
     if (owner_.driven_.exchange(true, std::memory_order_acquire))
       throw broken_contract{std::string{call} + ": another thread runs this runtime at the moment"};
     try {
@@ -96,11 +97,12 @@ scheduler::scheduler(scheduler_options options)
       overflow_reporter_{&describe_overflow},
       context_of_main_{capture_context()} {
   ROVING_ASSERT(options_.shards != 0 && options_.make_parker);
-  blocking_jobs_ = std::make_shared<blocking_pool>(blocking_pool::settings{.threads_at_most = options_.blocking_threads_at_most,
-                                                                           .idle_for = options_.blocking_idle_for,
-                                                                           .cores = options_.usable_cores,
-                                                                           .clock = options_.clock,
-                                                                           .threads = options_.threads});
+  blocking_jobs_ =
+      std::make_shared<blocking_pool>(blocking_pool::settings{.threads_at_most = options_.blocking_threads_at_most,
+                                                              .idle_for = options_.blocking_idle_for,
+                                                              .cores = options_.usable_cores,
+                                                              .clock = options_.clock,
+                                                              .threads = options_.threads});
   if (options_.make_compute_pool) compute_jobs_ = options_.make_compute_pool();
   for (unsigned i = 0; i < options_.shards; ++i) {
     shards_.push_back(std::make_unique<shard>(*this, i));
@@ -227,8 +229,9 @@ void scheduler::cancel_all_and_wait() {
       if (no_task_lives()) break;
       continue;
     }
-    countdown remaining{0, {&here, [](ready_node& node) noexcept { static_cast<posted_callback&>(node).home->stop(); },
-                      [](ready_node&) noexcept {}}};
+    countdown remaining{0,
+                        {&here, [](ready_node& node) noexcept { static_cast<posted_callback&>(node).home->stop(); },
+                         [](ready_node&) noexcept {}}};
     std::vector<std::unique_ptr<task_end>> ends;
     ends.reserve(tasks.size());
     for (const auto& task : tasks) task->request_cancel(nullptr);
@@ -242,7 +245,8 @@ void scheduler::cancel_all_and_wait() {
       if (deadline.passed) say_that_shutdown_is_stuck(deadline);
     }
     for (const auto& task : tasks) {
-      if (task->status() != outcome::error) continue;  // also what an awaiter was told: it may have been cancelled itself
+      if (task->status() != outcome::error)
+        continue;  // also what an awaiter was told: it may have been cancelled itself
       report({"unhandled exception during shutdown", task->error_unfetched(), task->name()});
       task->set_fetched();
     }
@@ -276,7 +280,8 @@ void scheduler::close_pools() {
     while (!each->has_ended && !deadline.passed) here.run();
     if (!each->has_ended && each->pool->abandon()) {
       report({"work on other threads did not end before the shutdown deadline, and was left to itself",
-              std::make_exception_ptr(timeout_error{}), {}});
+              std::make_exception_ptr(timeout_error{}),
+              {}});
       continue;
     }
     while (!each->has_ended) here.run();  // about to be told
@@ -293,8 +298,7 @@ void scheduler::say_that_shutdown_is_stuck(deadline_timer& deadline) {
     names += task->name() + " (spawned at " + task->site_file + ":" + std::to_string(task->site_line) + ")";
   }
   if (!options_.on_shutdown_stuck) {
-    std::fprintf(stderr,
-                 "roving: shutdown is stuck: tasks that were cancelled did not end before the deadline: %s\n",
+    std::fprintf(stderr, "roving: shutdown is stuck: tasks that were cancelled did not end before the deadline: %s\n",
                  names.c_str());
     std::abort();
   }
@@ -375,8 +379,8 @@ void scheduler::report_slow(const task_base* task, spawn_site site, duration too
     if (options_.on_slow_slice) {
       options_.on_slow_slice(what);
     } else {
-      std::fprintf(stderr, "roving: %s (%s:%u) held shard %u for %.3f ms\n", what.task.c_str(), site.file, site.line, shard,
-                   std::chrono::duration<double, std::milli>{took}.count());
+      std::fprintf(stderr, "roving: %s (%s:%u) held shard %u for %.3f ms\n", what.task.c_str(), site.file, site.line,
+                   shard, std::chrono::duration<double, std::milli>{took}.count());
     }
   } catch (...) {
     report({"the handler of slow slices threw", std::current_exception(), {}});

@@ -43,11 +43,11 @@ struct scheduler_options {
   unhandled_handler on_unhandled;
   duration shutdown_deadline = std::chrono::seconds{30};
   std::function<void(const std::string& names)> on_shutdown_stuck;  // empty: abort
-  std::optional<duration> slow_slice;  // debug mode: what takes longer is reported
+  std::optional<duration> slow_slice;                               // debug mode: what takes longer is reported
   slow_slice_handler on_slow_slice;
   unsigned blocking_threads_at_most = 64;
   duration blocking_idle_for = std::chrono::seconds{10};
-  std::function<std::unique_ptr<job_pool>()> make_compute_pool;     // empty: compute() shares the blocking pool
+  std::function<std::unique_ptr<job_pool>()> make_compute_pool;  // empty: compute() shares the blocking pool
 };
 
 struct deadline_timer;
@@ -59,8 +59,8 @@ class scheduler {
   scheduler& operator=(const scheduler&) = delete;
   ~scheduler();  // after close()
 
-  /// Is shard 0 on the calling thread until the task that `begin` makes there has ended, and for the rest of that generation;
-  /// or until shard 0 is stopped: that task is not done then.
+  /// Is shard 0 on the calling thread until the task that `begin` makes there has ended, and for the rest of that
+  /// generation; or until shard 0 is stopped: that task is not done then.
   future_reference<task_base> run(const std::function<future_reference<task_base>()>& begin);
 
   /// Cancels all tasks, runs them to their end on the calling thread, stops the other shards. Idempotent.
@@ -93,8 +93,8 @@ class scheduler {
   void call_searcher(unsigned from) noexcept;
   [[nodiscard]] bool work_is_visible() const noexcept;
 
-  /// Tasks that are not done, in the order in which they were spawned; those pinned to one shard, if it is given. Any thread;
-  /// for one that is no shard of this scheduler: none when it is closed.
+  /// Tasks that are not done, in the order in which they were spawned; those pinned to one shard, if it is given. Any
+  /// thread; for one that is no shard of this scheduler: none when it is closed.
   [[nodiscard]] std::vector<future_reference<task_base>> live_tasks(std::optional<unsigned> pinned_to = {});
   [[nodiscard]] bool no_task_lives() const noexcept;
 

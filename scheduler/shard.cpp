@@ -100,7 +100,8 @@ void shard::drop_what_is_left() noexcept {
     ROVING_ASSERT(node.kind == ready_kind::posted);
     if (&node != &due_marker_) static_cast<posted_callback&>(node).drop(node);
   }
-  while (timer_node* const timer = due_.pop()) static_cast<pinned_timer*>(timer)->drop(static_cast<pinned_timer&>(*timer));
+  while (timer_node* const timer = due_.pop())
+    static_cast<pinned_timer*>(timer)->drop(static_cast<pinned_timer&>(*timer));
   locals_.clear();
 }
 
@@ -139,7 +140,8 @@ void shard::queue_due_timers() noexcept {
 void shard::run_due_timers_of(ready_node&) noexcept { this_shard()->run_due_timers(); }
 
 void shard::run_due_timers() noexcept {
-  while (timer_node* const timer = due_.pop()) static_cast<pinned_timer*>(timer)->fire(static_cast<pinned_timer&>(*timer));
+  while (timer_node* const timer = due_.pop())
+    static_cast<pinned_timer*>(timer)->fire(static_cast<pinned_timer&>(*timer));
   timers_queued_ = false;
 }
 
@@ -173,7 +175,8 @@ void shard::enter(task_base& task) noexcept {
 // Null: go to the loop. On the loop itself null ends the turn.
 ready_node* shard::pick(bool on_loop) noexcept {
   if (--until_clock_ == 0) look_at_the_clock();
-  if (interrupted_) [[unlikely]] return nullptr;
+  if (interrupted_) [[unlikely]]
+    return nullptr;
   if (lent_ != 0) {
     --lent_;
     if (task_base* const task = next_roving()) return task;

@@ -7,14 +7,16 @@
 //   inbox_   pinned work from other threads; drained whole at the start of a turn.
 //   and the scheduler's overflow queue, for roving work that found no room or came from off every shard.
 //
-// A turn is one generation of ready_, then up to R roving tasks, woken before fresh; every 61st takes the oldest fresh one.
+// A turn is one generation of ready_, then up to R roving tasks, woken before fresh; every 61st takes the oldest fresh
+// one.
 //
-// Who runs: a fiber that parks picks the next one itself and jumps to it. It goes to the loop's own context only for what
-// must be done there: callbacks, polling, timers, sleep.
+// Who runs: a fiber that parks picks the next one itself and jumps to it. It goes to the loop's own context only for
+// what must be done there: callbacks, polling, timers, sleep.
 //
 // I1  current_ is set before a fiber is entered, by the side that leaves.
 // I2  A pinned task is in ready_ or inbox_ of its home and nowhere else; a roving one never is.
-// I3  ready_ is appended to by the owner's thread only. A roving task that runs here and appends drains the inbox first, so
+// I3  ready_ is appended to by the owner's thread only. A roving task that runs here and appends drains the inbox
+// first, so
 //     that what one producer sends to a shard keeps its order though the producer moves (D6).
 #pragma once
 
@@ -116,7 +118,8 @@ class shard {
 
   [[nodiscard]] shard_locals& locals() noexcept { return locals_; }
 
-  /// Debug mode: the slice that began at `since` is over, and is reported when it was long. slice_start() gives `since`.
+  /// Debug mode: the slice that began at `since` is over, and is reported when it was long. slice_start() gives
+  /// `since`.
   [[nodiscard]] time_point slice_start() const noexcept { return debug_ ? now() : time_point{}; }
   void slice_ended(time_point since, const task_base* task, spawn_site site) noexcept {
     if (debug_) [[unlikely]]
@@ -222,7 +225,7 @@ class shard {
   fifo ready_;
   std::size_t generation_left_ = 0;
   unsigned roving_left_ = 0;
-  unsigned lent_ = 0;          // to roving work, in a generation that takes long
+  unsigned lent_ = 0;  // to roving work, in a generation that takes long
   unsigned roving_picks_ = 0;
   unsigned until_clock_ = 16;  // switches
   unsigned since_poll_ = 0;    // tasks
@@ -231,7 +234,7 @@ class shard {
   bool stop_requested_ = false;
   bool until_no_task_lives_ = false;
   bool searching_ = false;
-  bool lively_ = false;        // a lone woken task was seen, and then run by its own shard
+  bool lively_ = false;  // a lone woken task was seen, and then run by its own shard
   bool watching_ = false;
   bool timers_queued_ = false;
   bool timers_wanted_ = false;
@@ -267,7 +270,7 @@ class shard {
   bounded_deque<task_base> woken_;
   alignas(64) spin_lock thief_lock_;  // one thief at a time
   spin_lock timers_lock_;
-  timer_wheel roving_timers_;         // guarded by timers_lock_
+  timer_wheel roving_timers_;  // guarded by timers_lock_
   std::atomic<bool> has_roving_timers_{false};
 };
 

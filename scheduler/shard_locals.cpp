@@ -14,7 +14,8 @@ shard_local_value* find_shard_local(const shard_local_key& key) {
   return here->locals().find(key);
 }
 
-shard_local_value* add_shard_local(const counted_reference<shard_local_key>& key, std::unique_ptr<shard_local_value> made) {
+shard_local_value* add_shard_local(const counted_reference<shard_local_key>& key,
+                                   std::unique_ptr<shard_local_value> made) {
   return this_shard()->locals().add(key, std::move(made));
 }
 

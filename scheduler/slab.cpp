@@ -46,8 +46,8 @@ void slab::grow() {
   for (std::size_t i = 0; i < blocks_per_chunk; ++i) {
     auto* const block = ::new (made->memory + i * task_base::block_size_bytes) task_base{this};
     block->next = i + 1 < blocks_per_chunk
-                      ? reinterpret_cast<task_base*>(made->memory + (i + 1) * task_base::block_size_bytes)
-                      : nullptr;
+        ? reinterpret_cast<task_base*>(made->memory + (i + 1) * task_base::block_size_bytes)
+        : nullptr;
   }
   made->next = chunks_.load(std::memory_order_relaxed);
   chunks_.store(made, std::memory_order_release);  // [chunk]

@@ -64,9 +64,14 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
   bool is_roving = false;
   shard* home = here;
   switch (what.placement.how()) {
-    case placement::kind::inherited: is_roving = parent != nullptr && parent->roving; break;
-    case placement::kind::here: break;
-    case placement::kind::anywhere: is_roving = true; break;
+    case placement::kind::inherited:
+      is_roving = parent != nullptr && parent->roving;
+      break;
+    case placement::kind::here:
+      break;
+    case placement::kind::anywhere:
+      is_roving = true;
+      break;
     case placement::kind::on_shard:
       if (what.placement.shard() >= owner.shard_count())
         throw std::out_of_range{std::string{call} + ": on_shard(" + std::to_string(what.placement.shard()) +
@@ -208,7 +213,9 @@ bool ask(task_base& task, const cancel_message& message, future_reference<>& awa
       case cancel_result::marked:
         if (message || task.extras) task.extra().marked = message;
         break;
-      case cancel_result::claimed: wake = true; [[fallthrough]];
+      case cancel_result::claimed:
+        wake = true;
+        [[fallthrough]];
       case cancel_result::claimed_early:
         if (message || task.extras) task.extra().delivered = message;
         break;
@@ -238,8 +245,8 @@ struct cancel_branch {
 
 }  // namespace
 
-// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`, which
-// is marked when the answer is no), or else to the innermost branch, or else to the caller.
+// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`,
+// which is marked when the answer is no), or else to the innermost branch, or else to the caller.
 bool cancel_through(future_base& root, const cancel_message& message) {
   std::vector<cancel_branch> branches;
   future_reference<task_base> asker;

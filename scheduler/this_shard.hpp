@@ -2,8 +2,8 @@
 //
 // A compiler may take the address of a thread-local before a suspension and use it after, on another thread; noinline
 // alone does not stop clang, nor link-time optimization. Returning a pointer that went through an empty asm statement
-// does, with every compiler, flag and kind of library that was tried. So: call this again after whatever may suspend, and
-// never keep what it returned across.
+// does, with every compiler, flag and kind of library that was tried. So: call this again after whatever may suspend,
+// and never keep what it returned across.
 #pragma once
 
 #include <roving/detail/context_values.hpp>

@@ -5,13 +5,13 @@
 #include <thread>
 
 #if defined(__linux__)
-#include <pthread.h>
-#include <sched.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#  include <pthread.h>
+#  include <sched.h>
+#  include <sys/prctl.h>
+#  include <sys/syscall.h>
+#  include <unistd.h>
 #elif defined(__APPLE__)
-#include <pthread.h>
+#  include <pthread.h>
 #endif
 
 namespace roving::detail {
@@ -88,7 +88,8 @@ shard_thread_settings::shard_thread_settings(std::optional<unsigned> core, const
 
 shard_thread_settings::~shard_thread_settings() {
   if (!saved_) return;
-  if (saved_->timer_slack_ns >= 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(saved_->timer_slack_ns), 0, 0, 0);
+  if (saved_->timer_slack_ns >= 0)
+    ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(saved_->timer_slack_ns), 0, 0, 0);
   if (saved_->has_name) ::pthread_setname_np(::pthread_self(), saved_->name);
   if (saved_->has_affinity) ::sched_setaffinity(0, sizeof saved_->affinity, &saved_->affinity);
 }

@@ -1,5 +1,5 @@
-// See thread_wait.hpp. A mutex and a condition variable, since the waker must be done with them when the waiter returns:
-// it signals with the mutex held, and the waiter returns only after it had the mutex.
+// See thread_wait.hpp. A mutex and a condition variable, since the waker must be done with them when the waiter
+// returns: it signals with the mutex held, and the waiter returns only after it had the mutex.
 #include "scheduler/thread_wait.hpp"
 
 #include <condition_variable>

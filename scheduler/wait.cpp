@@ -142,11 +142,12 @@ bool claim(waiter& self, winner how, ready_list& wakes) noexcept {
 
 bool grant(waiter& self, ready_list& wakes) noexcept {
   parkable& who = *self.who;
-  // Written before the claim publishes it; only read when the claim was won, since grants are made under one lock.
-  self.granted = true;
+  // Written before the claim publishes it. A waiter whose claim is lost reads it under the lock under which grants are
+  // made.
+  const bool before = std::exchange(self.granted, true);
   const claim_result result = who.claims.claim(self.epoch, winner::event);
   if (result == claim_result::lost) {
-    self.granted = false;
+    self.granted = before;
     return false;
   }
   if (result == claim_result::won) wakes.push(who);

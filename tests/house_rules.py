@@ -35,6 +35,7 @@ FD_HEADERS = {"unistd.h", "fcntl.h", "poll.h", "sys/epoll.h", "sys/event.h", "sy
 FD_EXCEPTIONS = {  # (file, header): why
     ("scheduler/stack.cpp", "unistd.h"): "sysconf: the page size",
     ("scheduler/overflow.cpp", "unistd.h"): "write(2): all that a handler on an overflown stack may call",
+    ("scheduler/thread.cpp", "unistd.h"): "getpid(2): whether this is the process's first thread",
 }
 
 # Words that no file may contain, each with what to write instead. Empty until there is one.

@@ -1,5 +1,5 @@
-// Tested: what the compiler believes of a thread, across a suspension after which the task is on another one. Built by every preset, and
-// alone by those with -O3 and link-time optimization: that is where these go wrong.
+// Tested: what the compiler believes of a thread, across a suspension after which the task is on another one. Built by
+// every preset, and alone by those with -O3 and link-time optimization: that is where these go wrong.
 #include <atomic>
 #include <cerrno>
 #include <exception>

@@ -113,7 +113,8 @@ TEST_CASE("C70 as_completed: the timeout throws for the rest and cancels nothing
   CHECK(late_throws == 2);
 }
 
-TEST_CASE("C70 as_completed: a timer that has gone off lets only those through that were told of before", "[runtime][as_completed]") {
+TEST_CASE("C70 as_completed: a timer that has gone off lets only those through that were told of before",
+          "[runtime][as_completed]") {
   std::vector<int> seen;
   std::string thrown;
   run_in_order([&] {
@@ -138,7 +139,8 @@ TEST_CASE("C70 as_completed: a timer that has gone off lets only those through t
   CHECK(thrown == "timeout");
 }
 
-TEST_CASE("C70 as_completed: a cancel of its task leaves what is waited for alone; it may be left early", "[runtime][as_completed]") {
+TEST_CASE("C70 as_completed: a cancel of its task leaves what is waited for alone; it may be left early",
+          "[runtime][as_completed]") {
   const place where = GENERATE(from_range(places()));
   std::string thrown;
   int values = 0;

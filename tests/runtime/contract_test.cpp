@@ -1,5 +1,5 @@
-// Tested: the semantic contract S1 to S12 (docs/architecture.md), on 1, 2, 4 and 8 shards, also with more shards than cores. Tasks
-// write down what they saw; the test's own thread checks it after run().
+// Tested: the semantic contract S1 to S12 (docs/architecture.md), on 1, 2, 4 and 8 shards, also with more shards than
+// cores. Tasks write down what they saw; the test's own thread checks it after run().
 #include <atomic>
 #include <string>
 #include <thread>
@@ -51,7 +51,7 @@ TEST_CASE("S1 placement: a task is placed as its parent is, and main is pinned t
 TEST_CASE("S2 exclusive shards: pinned tasks of one shard never overlap, whatever else goes on", "[contract]") {
   const unsigned shards = GENERATE(1u, 2u, 4u, 8u);
   struct alignas(64) cell {
-    bool inside = false;   // plain: ThreadSanitizer would see a task that ran beside another
+    bool inside = false;  // plain: ThreadSanitizer would see a task that ran beside another
     long entries = 0;
     long overlaps = 0;
   };
@@ -77,10 +77,18 @@ TEST_CASE("S2 exclusive shards: pinned tasks of one shard never overlap, whateve
             ++mine.entries;
             mine.inside = false;
             switch ((round + i) % 4) {
-              case 0: roving::yield(); break;
-              case 1: roving::sleep_for(1us); break;
-              case 2: across.release(); break;
-              default: across.acquire(); break;  // woken by another shard
+              case 0:
+                roving::yield();
+                break;
+              case 1:
+                roving::sleep_for(1us);
+                break;
+              case 2:
+                across.release();
+                break;
+              default:
+                across.acquire();
+                break;  // woken by another shard
             }
           }
         }));
@@ -105,8 +113,16 @@ TEST_CASE("S3 order: pinned tasks run in asyncio's order, generation by generati
     for (unsigned shard = 0; shard < shards; ++shard)
       mains.push_back(roving::spawn(roving::on_shard(shard), [&, shard] {
         auto& log = seen[shard];
-        auto t1 = roving::spawn([&] { log.push_back("t1a"); roving::yield(); log.push_back("t1b"); });
-        auto t2 = roving::spawn([&] { log.push_back("t2a"); roving::yield(); log.push_back("t2b"); });
+        auto t1 = roving::spawn([&] {
+          log.push_back("t1a");
+          roving::yield();
+          log.push_back("t1b");
+        });
+        auto t2 = roving::spawn([&] {
+          log.push_back("t2a");
+          roving::yield();
+          log.push_back("t2b");
+        });
         log.push_back("main");
         roving::yield();
         log.push_back("main after");
@@ -115,8 +131,7 @@ TEST_CASE("S3 order: pinned tasks run in asyncio's order, generation by generati
       }));
     for (auto& each : mains) each.join();
   });
-  for (const auto& log : seen)
-    CHECK(log == std::vector<std::string>{"main", "t1a", "t2a", "main after", "t1b", "t2b"});
+  for (const auto& log : seen) CHECK(log == std::vector<std::string>{"main", "t1a", "t2a", "main after", "t1b", "t2b"});
 }
 
 TEST_CASE("S4 threads: a pinned task never changes its thread, a roving one may", "[contract]") {
@@ -156,9 +171,18 @@ TEST_CASE("S5 suspension points: spawning, setting, releasing and cancelling let
     auto future = promise.get_future();
     std::vector<roving::task<void>> waiting;
     const auto ran = [&] { other_ran = true; };
-    waiting.push_back(roving::spawn([&] { permits.acquire(); ran(); }));
-    waiting.push_back(roving::spawn([&] { ready.wait(); ran(); }));
-    waiting.push_back(roving::spawn([&] { (void)future.get(); ran(); }));
+    waiting.push_back(roving::spawn([&] {
+      permits.acquire();
+      ran();
+    }));
+    waiting.push_back(roving::spawn([&] {
+      ready.wait();
+      ran();
+    }));
+    waiting.push_back(roving::spawn([&] {
+      (void)future.get();
+      ran();
+    }));
     auto victim = roving::spawn([&] {
       try {
         roving::sleep_for(1h);
@@ -191,16 +215,17 @@ TEST_CASE("S6 cancellation: from any shard or thread, delivered once, counted", 
   roving::run({.shards = shards}, [&] {
     std::vector<roving::task<void>> victims;
     for (int i = 0; i < 20; ++i)
-      victims.push_back(roving::spawn(roams ? roving::anywhere : roving::on_shard(static_cast<unsigned>(i) % shards), [&] {
-        try {
-          roving::sleep_for(1h);
-        } catch (const roving::cancelled&) {
-          ++delivered;
-          roving::yield();  // once only: this goes through
-          ++swallowed;
-          throw;
-        }
-      }));
+      victims.push_back(
+          roving::spawn(roams ? roving::anywhere : roving::on_shard(static_cast<unsigned>(i) % shards), [&] {
+            try {
+              roving::sleep_for(1h);
+            } catch (const roving::cancelled&) {
+              ++delivered;
+              roving::yield();  // once only: this goes through
+              ++swallowed;
+              throw;
+            }
+          }));
     roving::yield();
     std::thread outsider{[&] {
       for (std::size_t i = 0; i < victims.size(); i += 2) victims[i].cancel();
@@ -240,9 +265,17 @@ TEST_CASE("S7 handles: destroying one cancels and joins; an error that nobody fe
     }
     joined = cleaned == 1;
     roving::spawn([&] { ++detached_ran; }).detach();
-    { auto failed = roving::spawn([] { throw std::runtime_error{"unfetched"}; }); failed.join(); }
-    { auto fetched = roving::spawn([] { throw std::runtime_error{"fetched"}; });
-      try { fetched.get(); } catch (const std::runtime_error&) {} }
+    {
+      auto failed = roving::spawn([] { throw std::runtime_error{"unfetched"}; });
+      failed.join();
+    }
+    {
+      auto fetched = roving::spawn([] { throw std::runtime_error{"fetched"}; });
+      try {
+        fetched.get();
+      } catch (const std::runtime_error&) {
+      }
+    }
     roving::yield();
   });
   CHECK(joined);
@@ -292,15 +325,16 @@ TEST_CASE("S9 nothing is lost: permits survive random cancels, tasks at shutdown
     roving::semaphore permits{3};
     std::vector<roving::task<void>> users;
     for (int i = 0; i < 60; ++i)
-      users.push_back(roving::spawn(i % 2 == 0 ? roving::anywhere : roving::on_shard(static_cast<unsigned>(i) % shards), [&] {
-        permits.acquire();
-        struct give_back {
-          roving::semaphore& to;
-          ~give_back() { to.release(); }
-        } held{permits};
-        roving::yield();
-        roving::sleep_for(1us);
-      }));
+      users.push_back(
+          roving::spawn(i % 2 == 0 ? roving::anywhere : roving::on_shard(static_cast<unsigned>(i) % shards), [&] {
+            permits.acquire();
+            struct give_back {
+              roving::semaphore& to;
+              ~give_back() { to.release(); }
+            } held{permits};
+            roving::yield();
+            roving::sleep_for(1us);
+          }));
     for (std::size_t i = 0; i < users.size(); i += 2) {
       roving::yield();
       users[i].cancel();
@@ -349,7 +383,8 @@ TEST_CASE("S10 exceptions: suspending inside catch and throwing there, also acro
   CHECK(right == tasks);
 }
 
-TEST_CASE("S11 fairness: timers and roving tasks are served while pinned tasks are always ready, and the other way", "[contract]") {
+TEST_CASE("S11 fairness: timers and roving tasks are served while pinned tasks are always ready, and the other way",
+          "[contract]") {
   const unsigned shards = GENERATE(1u, 2u, 4u, 8u);
   bool timer_came = false;
   std::atomic<bool> roving_ran{false};
@@ -418,7 +453,7 @@ TEST_CASE("S12 work conservation: a stuck shard's roving timers fire on others",
       roving::sleep_for(200us);  // a timer of shard 0
       woke = true;
     });
-    asleep.wait();  // and not by yielding: shard 0 must be idle to take the sleeper in
+    asleep.wait();                            // and not by yielding: shard 0 must be idle to take the sleeper in
     while (!woke) std::this_thread::yield();  // no suspension: shard 0 is stuck here
     woke_while_stuck = true;
     sleeper.join();

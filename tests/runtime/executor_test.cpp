@@ -1,7 +1,7 @@
 // Tested: blocking() and compute(), executors, submit(), and what becomes of their work when a runtime closes.
 //
-// Threads are held by signals, and a test waits until a thread or a task has come to a point, so that no order is left to
-// chance or to time.
+// Threads are held by signals, and a test waits until a thread or a task has come to a point, so that no order is left
+// to chance or to time.
 #include <algorithm>
 #include <atomic>
 #include <functional>
@@ -21,11 +21,11 @@
 #include "tests/sync/places.hpp"
 
 #if ROVING_WITH_TBB
-#include <tbb/blocked_range.h>
-#include <tbb/parallel_reduce.h>
+#  include <tbb/blocked_range.h>
+#  include <tbb/parallel_reduce.h>
 #endif
 #if defined(__linux__)
-#include <sched.h>
+#  include <sched.h>
 #endif
 
 using namespace roving_test;
@@ -83,7 +83,8 @@ decltype(auto) call_off_shard(way how, Function&& f) {
 
 // --- blocking() and compute()
 
-TEST_CASE("C114 blocking and compute: value and exception come back, and it runs off every shard", "[runtime][executor]") {
+TEST_CASE("C114 blocking and compute: value and exception come back, and it runs off every shard",
+          "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   const way how = GENERATE(way::blocking, way::compute);
   std::atomic<int> sum{0};
@@ -115,7 +116,8 @@ TEST_CASE("C114 blocking and compute: value and exception come back, and it runs
   CHECK(on_a_shard == 0);
 }
 
-TEST_CASE("C114 blocking and compute: nothing, references and what can only be moved come back", "[runtime][executor]") {
+TEST_CASE("C114 blocking and compute: nothing, references and what can only be moved come back",
+          "[runtime][executor]") {
   const way how = GENERATE(way::blocking, way::compute);
   bool called = false;
   bool same = false;
@@ -132,7 +134,8 @@ TEST_CASE("C114 blocking and compute: nothing, references and what can only be m
   CHECK(moved == 7);
 }
 
-TEST_CASE("C114 blocking and compute: the context is copied; submit takes it by with_context only", "[runtime][executor]") {
+TEST_CASE("C114 blocking and compute: the context is copied; submit takes it by with_context only",
+          "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   std::atomic<int> seen_inside{0};
   std::atomic<int> seen_after{0};
@@ -154,7 +157,8 @@ TEST_CASE("C114 blocking and compute: the context is copied; submit takes it by 
         }
         const auto use = [&](auto&& executor) {
           if (roving::submit(executor, [&] { return number.get(); }).get() == -1) ++seen_raw;
-          if (roving::submit(executor, roving::with_context([&] { return number.get(); })).get() == i) ++seen_with_context;
+          if (roving::submit(executor, roving::with_context([&] { return number.get(); })).get() == i)
+            ++seen_with_context;
         };
         use(own);
         use(roving::blocking_executor{});
@@ -220,7 +224,8 @@ TEST_CASE("blocking: calls that wait for each other all get a thread", "[runtime
   CHECK(begun == 20);
 }
 
-TEST_CASE("C115 blocking and compute: work that has begun is waited for, then the cancel is thrown", "[runtime][executor]") {
+TEST_CASE("C115 blocking and compute: work that has begun is waited for, then the cancel is thrown",
+          "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   const way how = GENERATE(way::blocking, way::compute);
   bool done_too_early = true;
@@ -258,7 +263,8 @@ TEST_CASE("C115 blocking and compute: work that has begun is waited for, then th
   CHECK(requests == 2);
 }
 
-TEST_CASE("C115 blocking and compute: queued work that is cancelled never runs, and ends at once", "[runtime][executor]") {
+TEST_CASE("C115 blocking and compute: queued work that is cancelled never runs, and ends at once",
+          "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   const way how = GENERATE(way::blocking, way::compute);
   std::atomic<int> ran{0};
@@ -391,9 +397,8 @@ TEST_CASE("blocking and compute: their threads are not kept on the core of the s
   CPU_ZERO(&before);
   CPU_ZERO(&inside);
   REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
-  roving::run({.shards = 1, .pin_threads = roving::when::always}, [&] {
-    call_off_shard(how, [&] { (void)::sched_getaffinity(0, sizeof inside, &inside); });
-  });
+  roving::run({.shards = 1, .pin_threads = roving::when::always},
+              [&] { call_off_shard(how, [&] { (void)::sched_getaffinity(0, sizeof inside, &inside); }); });
   CHECK(CPU_EQUAL(&before, &inside));
 }
 #endif
@@ -536,7 +541,8 @@ TEST_CASE("C115 submit: a cancelled future of queued work means that it never ru
   CHECK(owned.expired());
 }
 
-TEST_CASE("C116 submit: a plain thread gets value, exception and a timeout from a runtime's tasks", "[runtime][executor]") {
+TEST_CASE("C116 submit: a plain thread gets value, exception and a timeout from a runtime's tasks",
+          "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   const roving::placement at = where.is_roving ? roving::anywhere : roving::on_shard(where.shards - 1);
   int value = 0;
@@ -548,10 +554,12 @@ TEST_CASE("C116 submit: a plain thread gets value, exception and a timeout from 
   plain_signal running;
   std::thread outside{[&] {
     running.wait();
-    value = all.submit(at, [] {
-      roving::yield();
-      return 42;
-    }).get();
+    value = all.submit(at,
+                       [] {
+                         roving::yield();
+                         return 42;
+                       })
+                .get();
     try {
       all.submit(at, []() -> int { throw std::runtime_error{"broken"}; }).get();
     } catch (const std::runtime_error&) {
@@ -683,8 +691,9 @@ TEST_CASE("post: what a posted callable throws is reported once", "[runtime][exe
   }
   std::vector<std::string> messages = seen.messages();
   std::sort(messages.begin(), messages.end());
-  CHECK(messages == std::vector<std::string>{"exception of a callable that was posted to a pool",
-                                             "task exception was never retrieved"});
+  CHECK(messages ==
+        std::vector<std::string>{"exception of a callable that was posted to a pool",
+                                 "task exception was never retrieved"});
   CHECK(seen_by_own.messages().size() == 2);
 }
 
@@ -761,14 +770,14 @@ TEST_CASE("user executors: a future is completed by any thread", "[runtime][exec
   thread_each threads;
   roving::run({.shards = where.shards}, [&] {
     crew tasks{where};
-    for (int i = 1; i <= 10; ++i)
-      tasks.spawn([&, i] { sum += roving::submit(threads, [i] { return i; }).get(); });
+    for (int i = 1; i <= 10; ++i) tasks.spawn([&, i] { sum += roving::submit(threads, [i] { return i; }).get(); });
     tasks.join();
   });
   CHECK(sum == 55);
 }
 
-TEST_CASE("user executors: a callable runs once, is dropped with its future cancelled, or not taken", "[runtime][executor]") {
+TEST_CASE("user executors: a callable runs once, is dropped with its future cancelled, or not taken",
+          "[runtime][executor]") {
   int ran = 0;
   by_hand hand;
   auto first = roving::submit(hand, [&] { return ++ran; });
@@ -793,7 +802,8 @@ TEST_CASE("user executors: a callable runs once, is dropped with its future canc
 
 // --- shutdown
 
-TEST_CASE("C118 shutdown: started work is waited for, queued work is dropped, later work refused", "[runtime][executor]") {
+TEST_CASE("C118 shutdown: started work is waited for, queued work is dropped, later work refused",
+          "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   held_call work;
   std::atomic<bool> queued_ran{false};
@@ -843,7 +853,8 @@ TEST_CASE("C118 shutdown: after its deadline started work is reported and left t
   });
   CHECK_FALSE(work->has_ended);
   CHECK(seen.messages() ==
-        std::vector<std::string>{"work on other threads did not end before the shutdown deadline, and was left to itself"});
+        std::vector<std::string>{
+            "work on other threads did not end before the shutdown deadline, and was left to itself"});
   work->may_end.set();
   over->wait();
 }

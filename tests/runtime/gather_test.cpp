@@ -85,7 +85,8 @@ TEST_CASE("C59 gather: what is done already is gathered without a suspension", "
   CHECK(sum == 3);
 }
 
-TEST_CASE("C59 gather: values are references from lvalues and moved out of rvalues, nothing is monostate", "[runtime][gather]") {
+TEST_CASE("C59 gather: values are references from lvalues and moved out of rvalues, nothing is monostate",
+          "[runtime][gather]") {
   const place where = GENERATE(from_range(places()));
   bool same_object = false;
   int moved = 0;
@@ -129,7 +130,8 @@ TEST_CASE("C60 gather: of nothing it is empty, and suspends nobody", "[runtime][
     std::vector<std::function<int()>> no_functions;
     static_assert(std::tuple_size_v<decltype(roving::gather())> == 0);
     static_assert(std::tuple_size_v<decltype(roving::gather_settled())> == 0);
-    empty = roving::gather(none).empty() && roving::gather_settled(none).empty() && roving::gather(no_functions).empty();
+    empty =
+        roving::gather(none).empty() && roving::gather_settled(none).empty() && roving::gather(no_functions).empty();
   });
   CHECK(empty);
 }
@@ -154,7 +156,8 @@ TEST_CASE("C61 gather: the same task thrice runs once and gives its result thric
   CHECK(in_range == 2);
 }
 
-TEST_CASE("C62 gather: the first failure is thrown at once, siblings go on, later failures are not reported", "[runtime][gather]") {
+TEST_CASE("C62 gather: the first failure is thrown at once, siblings go on, later failures are not reported",
+          "[runtime][gather]") {
   const place where = GENERATE(from_range(places()));
   std::string thrown;
   bool sibling_went_on = false;
@@ -187,7 +190,8 @@ TEST_CASE("C62 gather: the first failure is thrown at once, siblings go on, late
   CHECK(reports == 0);
 }
 
-TEST_CASE("C63 gather: the settled form has values and exceptions in their places, cancelled too", "[runtime][gather]") {
+TEST_CASE("C63 gather: the settled form has values and exceptions in their places, cancelled too",
+          "[runtime][gather]") {
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   std::vector<std::string> of_callables;
@@ -241,7 +245,8 @@ TEST_CASE("C64 gather: a cancelled child makes it throw cancelled; nobody else i
   CHECK(sibling_value == 1);
 }
 
-TEST_CASE("C65 gather: cancelling it cancels all; the plain form throws when the first has ended cancelled", "[runtime][gather]") {
+TEST_CASE("C65 gather: cancelling it cancels all; the plain form throws when the first has ended cancelled",
+          "[runtime][gather]") {
   const place where = GENERATE(from_range(places()));
   std::string thrown;
   bool slow_one_done = true;
@@ -274,7 +279,8 @@ TEST_CASE("C65 gather: cancelling it cancels all; the plain form throws when the
   CHECK(cancelled == 2);
 }
 
-TEST_CASE("C65 gather: cancelled, the settled form and the callable form throw only when all have ended", "[runtime][gather]") {
+TEST_CASE("C65 gather: cancelled, the settled form and the callable form throw only when all have ended",
+          "[runtime][gather]") {
   const place where = GENERATE(from_range(places()));
   const bool callables = GENERATE(false, true);
   std::atomic<int> ended{0};
@@ -298,7 +304,8 @@ TEST_CASE("C65 gather: cancelled, the settled form and the callable form throw o
           roving::gather(functions);
         } else {
           std::vector<roving::task<void>> tasks;
-          for (auto& each : functions) tasks.push_back(roving::spawn(at(where, static_cast<unsigned>(tasks.size())), each));
+          for (auto& each : functions)
+            tasks.push_back(roving::spawn(at(where, static_cast<unsigned>(tasks.size())), each));
           roving::gather_settled(tasks);
         }
       } catch (const roving::cancelled&) {
@@ -337,7 +344,8 @@ TEST_CASE("C66 gather: a cancel after it has thrown does not reach its children"
   CHECK(value == 1);
 }
 
-TEST_CASE("gather: of callables the first failure cancels the others and is thrown when all have ended", "[runtime][gather]") {
+TEST_CASE("gather: of callables the first failure cancels the others and is thrown when all have ended",
+          "[runtime][gather]") {
   const place where = GENERATE(from_range(places()));
   std::string thrown;
   std::atomic<int> cleaned{0};
@@ -355,10 +363,13 @@ TEST_CASE("gather: of callables the first failure cancels the others and is thro
       }
     };
     try {
-      roving::gather(sibling, [&] {
-        while (parked < 2) roving::yield();
-        throw error("first");
-      }, sibling);
+      roving::gather(
+          sibling,
+          [&] {
+            while (parked < 2) roving::yield();
+            throw error("first");
+          },
+          sibling);
     } catch (const std::exception& failure) {
       thrown = failure.what();
       cleaned_when_thrown = cleaned;
@@ -369,6 +380,37 @@ TEST_CASE("gather: of callables the first failure cancels the others and is thro
   CHECK(cleaned_when_thrown == 2);
   CHECK(clean_ends);
   CHECK(reports == 0);
+}
+
+TEST_CASE("gather: a cancel of the caller comes once to each callable, so that none is cut short in its cleanup",
+          "[runtime][gather]") {
+  const place where = GENERATE(from_range(places()));
+  std::atomic<int> cleaned{0};
+  std::string thrown;
+  run_in(where, [&] {
+    std::atomic<int> begun{0};
+    auto gatherer = roving::spawn(at(where, 1), [&] {
+      const auto child = [&](int turns) {
+        return [&, turns] {
+          ++begun;
+          try {
+            park();
+          } catch (const roving::cancelled&) {
+            for (int i = 0; i < turns; ++i) roving::yield();  // those that end first must not cancel the others again
+            ++cleaned;
+            throw;
+          }
+        };
+      };
+      roving::gather(child(0), child(5), child(10));
+    });
+    while (begun < 3) roving::yield();
+    wait_until_waiting(gatherer);
+    gatherer.cancel();
+    thrown = thrown_by([&] { gatherer.get(); });
+  });
+  CHECK(thrown == "cancelled");
+  CHECK(cleaned == 3);
 }
 
 TEST_CASE("gather: callables are placed as the caller is, or as they are told", "[runtime][gather]") {
@@ -470,10 +512,16 @@ TEST_CASE("gather: fork and join with failures and cancels at random leaves noth
       const auto next = [&] { return draw(); };
       if (depth == 0) {
         switch (draw() % 6) {
-          case 0: throw error("leaf");
-          case 1: roving::yield(); break;
-          case 2: roving::sleep_for(std::chrono::microseconds{draw() % 50}); break;
-          default: break;
+          case 0:
+            throw error("leaf");
+          case 1:
+            roving::yield();
+            break;
+          case 2:
+            roving::sleep_for(std::chrono::microseconds{draw() % 50});
+            break;
+          default:
+            break;
         }
         return 1;
       }
@@ -490,7 +538,8 @@ TEST_CASE("gather: fork and join with failures and cancels at random leaves noth
     };
     dice draw{3};
     for (int i = 0; i < trees; ++i) {
-      auto tree = roving::spawn(at(where, draw() % 7), [&grow, i] { return grow(static_cast<std::uint32_t>(i + 1), 4); });
+      auto tree =
+          roving::spawn(at(where, draw() % 7), [&grow, i] { return grow(static_cast<std::uint32_t>(i + 1), 4); });
       for (auto pause = draw() % 8; pause > 0; --pause) roving::yield();
       if (draw() % 2 == 0) tree.cancel();
       tree.join();

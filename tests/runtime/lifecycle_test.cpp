@@ -1,4 +1,5 @@
-// Tested: the beginning and the end of runtimes: misuse, several at once, many in turn, shutdown, and handles that outlive them.
+// Tested: the beginning and the end of runtimes: misuse, several at once, many in turn, shutdown, and handles that
+// outlive them.
 #include <fcntl.h>
 
 #include <atomic>
@@ -42,7 +43,12 @@ TEST_CASE("lifecycle: run returns what main returns, and throws what it throws",
   roving::run({.shards = shards}, [&]() -> int& { return referred; }) = 7;
   CHECK(referred == 7);
   CHECK_THROWS_AS(roving::run({.shards = shards}, [] { throw std::runtime_error{"from main"}; }), std::runtime_error);
-  CHECK_THROWS_AS(roving::run({.shards = shards}, [] { roving::this_task::cancel(); roving::yield(); }), roving::cancelled);
+  CHECK_THROWS_AS(roving::run({.shards = shards},
+                              [] {
+                                roving::this_task::cancel();
+                                roving::yield();
+                              }),
+                  roving::cancelled);
 }
 
 TEST_CASE("lifecycle: misuse is a clear exception", "[lifecycle]") {
@@ -50,8 +56,9 @@ TEST_CASE("lifecycle: misuse is a clear exception", "[lifecycle]") {
   CHECK(text_of<roving::not_in_task>([] { roving::yield(); }).find("yield") != std::string::npos);
   CHECK(text_of<roving::not_in_task>([] { roving::sleep_for(1ms); }).find("sleep_for") != std::string::npos);
   CHECK(text_of<std::invalid_argument>([] { roving::run({.shards = 0}, [] {}); }).find("shards") != std::string::npos);
-  CHECK(text_of<std::invalid_argument>([] { roving::run({.stack_size_bytes = 100}, [] {}); }).find("stack_size_bytes") !=
-        std::string::npos);
+  CHECK(text_of<std::invalid_argument>([] {
+          roving::run({.stack_size_bytes = 100}, [] {});
+        }).find("stack_size_bytes") != std::string::npos);
   CHECK(text_of<std::invalid_argument>([] { roving::run({.deque_capacity = 3}, [] {}); }).find("power of two") !=
         std::string::npos);
   std::string nested;
@@ -60,7 +67,8 @@ TEST_CASE("lifecycle: misuse is a clear exception", "[lifecycle]") {
   bool goes_on = false;
   roving::run({.shards = 2}, [&] {
     nested = text_of<roving::broken_contract>([] { roving::run([] {}); });
-    stack = text_of<std::invalid_argument>([] { (void)roving::spawn(roving::attributes{.stack_size_bytes = 1}, [] {}); });
+    stack =
+        text_of<std::invalid_argument>([] { (void)roving::spawn(roving::attributes{.stack_size_bytes = 1}, [] {}); });
     shard = text_of<std::out_of_range>([] { (void)roving::spawn(roving::on_shard(2), [] {}); });
     goes_on = roving::spawn([] { return true; }).get();
   });
@@ -70,8 +78,9 @@ TEST_CASE("lifecycle: misuse is a clear exception", "[lifecycle]") {
   CHECK(goes_on);
 }
 
-TEST_CASE("lifecycle: two runtimes in one process, started and stopped ten thousand times, leak no descriptor or thread",
-          "[lifecycle]") {
+TEST_CASE(
+    "lifecycle: two runtimes in one process, started and stopped ten thousand times, leak no descriptor or thread",
+    "[lifecycle]") {
   const int times = roving::detail::thread_sanitizer || roving::detail::address_sanitizer ? 500 : 10'000;
   const std::size_t before = open_descriptors();
   int sum = 0;
@@ -121,7 +130,7 @@ TEST_CASE("lifecycle: what is left when main ends is cancelled and run to its en
         try {
           roving::sleep_for(1h);
         } catch (const roving::cancelled&) {
-          roving::sleep_for(1us);  // cleanup may suspend
+          roving::sleep_for(1us);                                    // cleanup may suspend
           auto late = roving::spawn([] { roving::sleep_for(1h); });  // and spawn
           late.detach();
           ++cleaned;

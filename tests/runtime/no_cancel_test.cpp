@@ -1,5 +1,5 @@
-// Tested: where a cancel is held back: in no_cancel, and while a task unwinds. Tasks write down what they saw; the test's own
-// thread checks it after run().
+// Tested: where a cancel is held back: in no_cancel, and while a task unwinds. Tasks write down what they saw; the
+// test's own thread checks it after run().
 #include <atomic>
 #include <string>
 #include <vector>
@@ -28,7 +28,8 @@ struct suspends_at_its_end {
 
 }  // namespace
 
-TEST_CASE("C132 cancel: one that comes while a destructor suspends during unwinding is delivered afterwards", "[runtime][no_cancel]") {
+TEST_CASE("C132 cancel: one that comes while a destructor suspends during unwinding is delivered afterwards",
+          "[runtime][no_cancel]") {
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   std::atomic<int> completed{0};
@@ -63,7 +64,8 @@ TEST_CASE("C132 cancel: one that comes while a destructor suspends during unwind
   CHECK(seen == std::vector<std::string>{"unwinds", "cancelled: m", "nothing"});
 }
 
-TEST_CASE("C132 cancel: a task that is cancelled while it unwinds from a cancel is cancelled once more", "[runtime][no_cancel]") {
+TEST_CASE("C132 cancel: a task that is cancelled while it unwinds from a cancel is cancelled once more",
+          "[runtime][no_cancel]") {
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   std::atomic<int> completed{0};
@@ -156,7 +158,8 @@ TEST_CASE("C133 no_cancel: a noexcept function that suspends in it comes back", 
   CHECK(thrown == "cancelled");
 }
 
-TEST_CASE("C133 no_cancel: a timeout that passes in it is taken back, a child's failure still ends its group", "[runtime][no_cancel]") {
+TEST_CASE("C133 no_cancel: a timeout that passes in it is taken back, a child's failure still ends its group",
+          "[runtime][no_cancel]") {
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   unsigned cancelling = 99;

@@ -1,5 +1,5 @@
-// Where the tasks of a test run: on 1, 2 and 4 shards, pinned in turn or roving; and waiting for what they have come to,
-// which needs no clock.
+// Where the tasks of a test run: on 1, 2 and 4 shards, pinned in turn or roving; and waiting for what they have come
+// to, which needs no clock.
 #pragma once
 
 #include <atomic>

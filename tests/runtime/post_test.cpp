@@ -1,5 +1,6 @@
-// Tested: the loop and its callbacks: post, post_after, post_at, on_shard(i).post, runtime::on_shard(i).post, runtime::stop, and
-// what debug mode says. Callbacks and tasks write down what they saw; the test's own thread checks it after run().
+// Tested: the loop and its callbacks: post, post_after, post_at, on_shard(i).post, runtime::on_shard(i).post,
+// runtime::stop, and what debug mode says. Callbacks and tasks write down what they saw; the test's own thread checks
+// it after run().
 #include <unistd.h>
 
 #include <algorithm>
@@ -243,7 +244,8 @@ TEST_CASE("C4 post: anything may be thrown out of a callback, be it `cancelled`"
   CHECK(kinds == names{"cancelled", "int"});
 }
 
-TEST_CASE("C5 post: a handler that throws is reported on stderr with what it was given, and the loop goes on", "[post]") {
+TEST_CASE("C5 post: a handler that throws is reported on stderr with what it was given, and the loop goes on",
+          "[post]") {
   const unsigned shards = GENERATE(1u, 2u, 4u);
   std::atomic<int> calls{0};
   std::atomic<int> ran_after{0};
@@ -331,7 +333,8 @@ TEST_CASE("C8 post_at: overdue timers fire by deadline, equal ones as they were 
     const auto start = roving::now();
     const std::array<int, 9> deadlines{-5, -1, -9, -5, 0, -9, -5, -1, -7};
     for (std::size_t i = 0; i < deadlines.size(); ++i)
-      roving::post_at(start + std::chrono::milliseconds{deadlines[i]}, [&, i] { order.push_back(static_cast<int>(i)); });
+      roving::post_at(start + std::chrono::milliseconds{deadlines[i]},
+                      [&, i] { order.push_back(static_cast<int>(i)); });
     wait_until([&] { return order.size() == deadlines.size(); });
   });
   CHECK(order == std::vector<int>{2, 5, 8, 0, 3, 6, 1, 7, 4});
@@ -671,13 +674,11 @@ TEST_CASE("C17 off every shard: calls that need one say so by name", "[post]") {
       {"shard_count", message_of([] { static_cast<void>(roving::shard_count()); })},
       {"this_task::name", message_of([] { static_cast<void>(roving::this_task::name()); })},
       {"this_task::handle", message_of([] { static_cast<void>(roving::this_task::handle()); })},
-      {"shard_local::get",
-       message_of([] {
+      {"shard_local::get", message_of([] {
          roving::shard_local<int> local;
          static_cast<void>(local.get());
        })},
-      {"future::on_done",
-       message_of([] {
+      {"future::on_done", message_of([] {
          roving::promise<int> promise;
          promise.get_future().on_done([] {});
        })},
@@ -685,7 +686,8 @@ TEST_CASE("C17 off every shard: calls that need one say so by name", "[post]") {
   for (const auto& [name, text] : told) {
     INFO(name);
     CHECK(text.rfind(name, 0) == 0);
-    CHECK((text.find("shard of a runtime") != std::string::npos || text.find("nothing can be suspended") != std::string::npos));
+    CHECK((text.find("shard of a runtime") != std::string::npos ||
+           text.find("nothing can be suspended") != std::string::npos));
   }
 }
 
@@ -732,7 +734,8 @@ TEST_CASE("C17 in a callback: what would suspend says so by name", "[post]") {
   }
 }
 
-TEST_CASE("C18 debug: a slice that is too long is reported with its task, its length and where it was spawned", "[post][run]") {
+TEST_CASE("C18 debug: a slice that is too long is reported with its task, its length and where it was spawned",
+          "[post][run]") {
   const place where = GENERATE(from_range(places()));
   std::vector<roving::slow_slice> seen;
   std::atomic<bool> one_at_a_time{false};

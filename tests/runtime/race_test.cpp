@@ -36,7 +36,8 @@ TEST_CASE("race: the first to end wins, the others are cancelled and have ended"
     };
     winner = roving::race(loser, quick, loser);
     cleaned_when_back = cleaned;
-    const std::variant<std::monostate, std::string> of_two = roving::race([] { park(); }, [] { return std::string{"text"}; });
+    const std::variant<std::monostate, std::string> of_two =
+        roving::race([] { park(); }, [] { return std::string{"text"}; });
     index = of_two.index();
     text = std::get<1>(of_two);
     roving::race([] { park(); }, [] {});

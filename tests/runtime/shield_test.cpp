@@ -151,7 +151,8 @@ TEST_CASE("C72 shield: of a future that is cancelled while the waiter is", "[run
   CHECK_FALSE(future_cancelled);
 }
 
-TEST_CASE("C73 shield: a failure after the waiter was cancelled is reported once, unless somebody fetches it", "[runtime][shield]") {
+TEST_CASE("C73 shield: a failure after the waiter was cancelled is reported once, unless somebody fetches it",
+          "[runtime][shield]") {
   const place where = GENERATE(from_range(places()));
   const bool fetched = GENERATE(false, true);
   const int reports = run_in(where, [&] {
@@ -171,7 +172,8 @@ TEST_CASE("C73 shield: a failure after the waiter was cancelled is reported once
   CHECK(reports == (fetched ? 0 : 1));
 }
 
-TEST_CASE("shield: the end of the task and cancels of the waiter race, and the task is never cancelled", "[runtime][shield]") {
+TEST_CASE("shield: the end of the task and cancels of the waiter race, and the task is never cancelled",
+          "[runtime][shield]") {
   const place where = GENERATE(from_range(places()));
   const int turns = rounds(3000);
   std::atomic<int> cancelled{0};

@@ -1,6 +1,6 @@
-// Tested: everything at once. A seeded mix of spawning, stealing, sleeping, waking, I/O, exceptions, cancellation and shutdown, on more
-// shards than there are cores, with queues so short that they overflow. The seed is printed; ROVING_STRESS_SEED sets it, and
-// ROVING_STRESS_ROUNDS how often.
+// Tested: everything at once. A seeded mix of spawning, stealing, sleeping, waking, I/O, exceptions, cancellation and
+// shutdown, on more shards than there are cores, with queues so short that they overflow. The seed is printed;
+// ROVING_STRESS_SEED sets it, and ROVING_STRESS_ROUNDS how often.
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -44,9 +44,12 @@ struct count_end {
 
 roving::placement any_place(std::mt19937& chance) {
   switch (chance() % 3) {
-    case 0: return roving::here;
-    case 1: return roving::anywhere;
-    default: return roving::on_shard(static_cast<unsigned>(chance()) % roving::shard_count());
+    case 0:
+      return roving::here;
+    case 1:
+      return roving::anywhere;
+    default:
+      return roving::on_shard(static_cast<unsigned>(chance()) % roving::shard_count());
   }
 }
 
@@ -58,14 +61,17 @@ void live(shared_state& state, unsigned seed, int depth) {
   const count_end counted{state};
   std::mt19937 chance{seed};
   const auto child = [&] {
-    return roving::spawn(any_place(chance), [&state, next = static_cast<unsigned>(chance()), depth] {
-      live(state, next, depth + 1);
-    });
+    return roving::spawn(any_place(chance),
+                         [&state, next = static_cast<unsigned>(chance()), depth] { live(state, next, depth + 1); });
   };
   for (int step = 0; step < 5; ++step) {
     switch (chance() % 10) {
-      case 0: roving::yield(); break;
-      case 1: roving::sleep_for(std::chrono::microseconds{chance() % 200}); break;
+      case 0:
+        roving::yield();
+        break;
+      case 1:
+        roving::sleep_for(std::chrono::microseconds{chance() % 200});
+        break;
       case 2:
         if (depth >= 3) break;
         try {
@@ -100,8 +106,12 @@ void live(shared_state& state, unsigned seed, int depth) {
         ++state.guarded_expected;
         break;
       }
-      case 6: (void)state.jobs.try_put(step); break;
-      case 7: (void)state.jobs.try_get(); break;
+      case 6:
+        (void)state.jobs.try_put(step);
+        break;
+      case 7:
+        (void)state.jobs.try_get();
+        break;
       case 8: {
         const std::string mine = std::to_string(seed);
         try {
@@ -143,40 +153,40 @@ TEST_CASE("stress: everything at once, from a seed", "[stress]") {
       INFO("ROVING_STRESS_SEED=" << seed << ", " << shards << " shards");
       WARN("seed " << seed << ", " << shards << " shards");
       shared_state state;
-      roving::run({.shards = shards, .deque_capacity = 4, .seed = seed, .on_unhandled = [](const roving::unhandled&) {}}, [&] {
-        roving::tcp_listener listener{roving::endpoint{"127.0.0.1", 0}};
-        state.echo = listener.local_endpoint();
-        auto server = roving::spawn([&] {
-          for (;;)
-            roving::spawn(roving::anywhere, [stream = listener.accept()]() mutable {
-              std::byte bytes[64];
-              std::error_code error;
-              while (const std::size_t count = stream.read_some(bytes, error)) {
-                stream.write_all(std::span<const std::byte>{bytes, count}, error);
-                if (error) return;
+      roving::run(
+          {.shards = shards, .deque_capacity = 4, .seed = seed, .on_unhandled = [](const roving::unhandled&) {}}, [&] {
+            roving::tcp_listener listener{roving::endpoint{"127.0.0.1", 0}};
+            state.echo = listener.local_endpoint();
+            auto server = roving::spawn([&] {
+              for (;;)
+                roving::spawn(roving::anywhere, [stream = listener.accept()]() mutable {
+                  std::byte bytes[64];
+                  std::error_code error;
+                  while (const std::size_t count = stream.read_some(bytes, error)) {
+                    stream.write_all(std::span<const std::byte>{bytes, count}, error);
+                    if (error) return;
+                  }
+                }).detach();
+            });
+            std::mt19937 chance{seed};
+            std::vector<roving::task<void>> all;
+            for (unsigned i = 0; i < roots; ++i)
+              all.push_back(roving::spawn(any_place(chance),
+                                          [&state, next = static_cast<unsigned>(chance())] { live(state, next, 0); }));
+            for (std::size_t i = 0; i < all.size(); i += 3) {
+              if (i % 2 == 0) roving::yield();
+              all[i].cancel();
+            }
+            for (std::size_t i = 0; i < all.size(); ++i) {
+              if (i % 10 == 1) {
+                std::move(all[i]).detach();  // left to shutdown
+                continue;
               }
-            }).detach();
-        });
-        std::mt19937 chance{seed};
-        std::vector<roving::task<void>> all;
-        for (unsigned i = 0; i < roots; ++i)
-          all.push_back(roving::spawn(any_place(chance), [&state, next = static_cast<unsigned>(chance())] {
-            live(state, next, 0);
-          }));
-        for (std::size_t i = 0; i < all.size(); i += 3) {
-          if (i % 2 == 0) roving::yield();
-          all[i].cancel();
-        }
-        for (std::size_t i = 0; i < all.size(); ++i) {
-          if (i % 10 == 1) {
-            std::move(all[i]).detach();  // left to shutdown
-            continue;
-          }
-          all[i].join();
-          (void)all[i].cancelled();
-        }
-        server.cancel();
-      });
+              all[i].join();
+              (void)all[i].cancelled();
+            }
+            server.cancel();
+          });
       CHECK(state.begun == state.ended);
       CHECK(state.wrong == 0);
       CHECK(state.guarded == state.guarded_expected);

@@ -1,5 +1,5 @@
-// Tested: with_task_group, task_group, shared_task and exception_group. Tasks write down what they saw; the test's own thread
-// checks it after run().
+// Tested: with_task_group, task_group, shared_task and exception_group. Tasks write down what they saw; the test's own
+// thread checks it after run().
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -80,7 +80,8 @@ TEST_CASE("C88 task_group: it is left two generations after the last end", "[run
   CHECK(left == ended + 2);
 }
 
-TEST_CASE("C89 task_group: a child that fails has siblings and body cancelled, and is thrown alone", "[runtime][task_group]") {
+TEST_CASE("C89 task_group: a child that fails has siblings and body cancelled, and is thrown alone",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   std::string errors;
   std::atomic<int> cancelled{0};
@@ -90,7 +91,8 @@ TEST_CASE("C89 task_group: a child that fails has siblings and body cancelled, a
     roving::event fail;
     errors = group_errors([&](roving::task_group& group) {
       std::vector<roving::shared_task<void>> siblings;
-      for (unsigned i = 0; i < 3; ++i) siblings.push_back(group.spawn(at(where, i), [&] { wait_for_cancel(cancelled, 2); }));
+      for (unsigned i = 0; i < 3; ++i)
+        siblings.push_back(group.spawn(at(where, i), [&] { wait_for_cancel(cancelled, 2); }));
       group.spawn(at(where, 3), [&] {
         fail.wait();
         throw error("child");
@@ -129,7 +131,8 @@ TEST_CASE("C89 task_group: a child that fails while the group is being left", "[
   CHECK(cancelling == 0);
 }
 
-TEST_CASE("C90 task_group: what siblings throw in their cleanup is in the group, in the order of their ends", "[runtime][task_group]") {
+TEST_CASE("C90 task_group: what siblings throw in their cleanup is in the group, in the order of their ends",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   std::string errors;
   run_in(where, [&] {
@@ -163,7 +166,8 @@ TEST_CASE("C90 task_group: what siblings throw in their cleanup is in the group,
   CHECK(errors == "first sibling 2 sibling 1");
 }
 
-TEST_CASE("C91 task_group: a body that throws has the children cancelled, and is last in the group", "[runtime][task_group]") {
+TEST_CASE("C91 task_group: a body that throws has the children cancelled, and is last in the group",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   std::string alone;
   std::string with_child;
@@ -211,7 +215,8 @@ TEST_CASE("C92 task_group: a child that is cancelled alone does not count", "[ru
   CHECK(value == 5);
 }
 
-TEST_CASE("C93 task_group: a cancelled parent is thrown cancelled when all children have ended", "[runtime][task_group]") {
+TEST_CASE("C93 task_group: a cancelled parent is thrown cancelled when all children have ended",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   const bool in_body = GENERATE(false, true);
   std::string thrown;
@@ -237,7 +242,8 @@ TEST_CASE("C93 task_group: a cancelled parent is thrown cancelled when all child
   CHECK(cancelled == 3);
 }
 
-TEST_CASE("C94 task_group: parent cancelled and a child fails: the errors, and the cancel again at the next suspension", "[runtime][task_group]") {
+TEST_CASE("C94 task_group: parent cancelled and a child fails: the errors, and the cancel again at the next suspension",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   std::string errors;
   unsigned cancelling = 0;
@@ -269,7 +275,8 @@ TEST_CASE("C94 task_group: parent cancelled and a child fails: the errors, and t
   CHECK(after == std::vector<std::string>{"cancelled", "nothing"});
 }
 
-TEST_CASE("C95 task_group: it takes nothing in while it is cancelled, or after it; the callable is left as it was", "[runtime][task_group]") {
+TEST_CASE("C95 task_group: it takes nothing in while it is cancelled, or after it; the callable is left as it was",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   int refused = 0;
   bool ran = false;
@@ -330,22 +337,23 @@ TEST_CASE("C96 task_group: a child may spawn while the group is being left", "[r
   std::atomic<int> ran{0};
   int ran_when_back = 0;
   run_in(where, [&] {
+    std::function<void(roving::task_group&, int)> grow = [&](roving::task_group& group, int left) {
+      ++ran;
+      roving::yield();
+      if (left == 0) return;
+      for (unsigned i = 0; i < 2; ++i) group.spawn(at(where, i), [&grow, &group, left] { grow(group, left - 1); });
+    };
     roving::with_task_group([&](roving::task_group& group) {
-      const std::function<void(int)> grow = [&group, &ran, &where, &grow](int left) {
-        ++ran;
-        roving::yield();
-        if (left == 0) return;
-        for (unsigned i = 0; i < 2; ++i) group.spawn(at(where, i), [&grow, left] { grow(left - 1); });
-      };
-      group.spawn(at(where, 0), [&grow] { grow(6); });
-      group.spawn(at(where, 1), [&grow] { grow(6); }).join();
+      group.spawn(at(where, 0), [&] { grow(group, 6); });
+      group.spawn(at(where, 1), [&] { grow(group, 6); }).join();
     });
     ran_when_back = ran;
   });
   CHECK(ran_when_back == 2 * 127);
 }
 
-TEST_CASE("C97 task_group: nested ones fail each for itself, and the inner one is an error of the outer", "[runtime][task_group]") {
+TEST_CASE("C97 task_group: nested ones fail each for itself, and the inner one is an error of the outer",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   std::string both;
   std::string inner_only;
@@ -423,7 +431,8 @@ TEST_CASE("C97 task_group: however often the parent is cancelled, no child is le
   CHECK(ended_when_back == 4);
 }
 
-TEST_CASE("C98 task_group: cancel ends it silently, from the body, from a child, from elsewhere, more than once", "[runtime][task_group]") {
+TEST_CASE("C98 task_group: cancel ends it silently, from the body, from a child, from elsewhere, more than once",
+          "[runtime][task_group]") {
   const place where = GENERATE(from_range(places()));
   const int by = GENERATE(0, 1, 2);
   std::string errors;
@@ -433,7 +442,8 @@ TEST_CASE("C98 task_group: cancel ends it silently, from the body, from a child,
   run_in(where, [&] {
     errors = group_errors([&](roving::task_group& group) {
       std::vector<roving::shared_task<void>> children;
-      for (unsigned i = 0; i < 3; ++i) children.push_back(group.spawn(at(where, i), [&] { wait_for_cancel(cancelled, 2); }));
+      for (unsigned i = 0; i < 3; ++i)
+        children.push_back(group.spawn(at(where, i), [&] { wait_for_cancel(cancelled, 2); }));
       for (const auto& each : children) wait_until_waiting(each);
       if (by == 0) {
         group.cancel();
@@ -458,7 +468,8 @@ TEST_CASE("C98 task_group: cancel ends it silently, from the body, from a child,
   CHECK(after == "nothing");
 }
 
-TEST_CASE("C98 task_group: cancel before it is entered, after it is left, and by an eager child in its first step", "[runtime][task_group]") {
+TEST_CASE("C98 task_group: cancel before it is entered, after it is left, and by an eager child in its first step",
+          "[runtime][task_group]") {
   std::vector<std::string> seen;
   std::atomic<int> cancelled{0};
   bool body_refused = false;
@@ -611,7 +622,8 @@ TEST_CASE("task_group: fork and join, roving, with failures and cancels at rando
     };
     dice draw{23};
     for (int i = 0; i < trees; ++i) {
-      auto tree = roving::spawn(at(where, draw() % 4), [&grow, i] { grow(static_cast<std::uint32_t>(i + 1), 3, true); });
+      auto tree =
+          roving::spawn(at(where, draw() % 4), [&grow, i] { grow(static_cast<std::uint32_t>(i + 1), 3, true); });
       for (auto pause = draw() % 10; pause > 0; --pause) roving::yield();
       if (draw() % 2 == 0) tree.cancel();
       tree.join();
@@ -631,8 +643,9 @@ TEST_CASE("exception_group: says how many, the first texts, and keeps nested gro
   std::vector<std::exception_ptr> errors;
   for (int i = 1; i <= 4; ++i) errors.push_back(std::make_exception_ptr(error("e" + std::to_string(i))));
   const roving::exception_group four{"here", errors};
-  const roving::exception_group nested{"there", {std::make_exception_ptr(four), std::make_exception_ptr(roving::cancelled{}),
-                                                 std::make_exception_ptr(5)}};
+  const roving::exception_group nested{
+      "there",
+      {std::make_exception_ptr(four), std::make_exception_ptr(roving::cancelled{}), std::make_exception_ptr(5)}};
   CHECK(std::string{four.what()} == "here: 4 errors: e1; e2; e3; ...");
   CHECK(std::string{nested.what()} ==
         "there: 3 errors: here: 4 errors: e1; e2; e3; ...; cancelled; an exception that is not a std::exception");

@@ -1,5 +1,5 @@
-// Tested: spawn, task handles, task_view, all_tasks and this_task; eager tasks; context_var. Tasks write down what they saw;
-// the test's own thread checks it after run().
+// Tested: spawn, task handles, task_view, all_tasks and this_task; eager tasks; context_var. Tasks write down what they
+// saw; the test's own thread checks it after run().
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -222,12 +222,12 @@ TEST_CASE("C37 names: Task-N unless given, each another, and they can be changed
   roving::run({.shards = shards}, [&] {
     for (unsigned shard = 0; shard < shards; ++shard)
       for (auto& each : roving::spawn(roving::on_shard(shard), [] {
-             names made;
-             std::vector<roving::task<void>> tasks;
-             for (int i = 0; i < 100; ++i) tasks.push_back(roving::spawn([] {}));
-             for (auto& task : tasks) made.push_back(task.name());
-             return made;
-           }).get())
+                          names made;
+                          std::vector<roving::task<void>> tasks;
+                          for (int i = 0; i < 100; ++i) tasks.push_back(roving::spawn([] {}));
+                          for (auto& task : tasks) made.push_back(task.name());
+                          return made;
+                        }).get())
         defaults.push_back(each);
     auto task = roving::spawn(named("given"), [&] {
       changed.push_back(roving::this_task::name());
@@ -252,7 +252,8 @@ TEST_CASE("C38 this_task: it is right across interleaving, nested awaits and cal
   std::atomic<int> in_callbacks{0};
   roving::run({.shards = where.shards}, [&] {
     const auto check = [&](const std::string& name) {
-      if (roving::this_task::name() != name || roving::this_task::handle().name() != name || !roving::in_task()) ++wrong;
+      if (roving::this_task::name() != name || roving::this_task::handle().name() != name || !roving::in_task())
+        ++wrong;
     };
     crew tasks{where};
     for (int i = 0; i < 20; ++i)
@@ -315,12 +316,13 @@ TEST_CASE("C39 all_tasks: those that are not done, eager ones that wait counted 
     });
     while (!called) roving::yield();
   });
-  CHECK(seen == std::vector<names>{{"main"},
-                                   {"main", "a", "blocked"},
-                                   {"main", "a", "blocked", "b"},
-                                   {"main", "a", "blocked", "b"},
-                                   {"main"},
-                                   {"main"}});
+  CHECK(seen ==
+        std::vector<names>{{"main"},
+                           {"main", "a", "blocked"},
+                           {"main", "a", "blocked", "b"},
+                           {"main", "a", "blocked", "b"},
+                           {"main"},
+                           {"main"}});
 }
 
 TEST_CASE("C39 task_view: says what a task does, and does not own it", "[task]") {
@@ -461,8 +463,7 @@ TEST_CASE("C41 context_var: a child starts with its parent's values, and keeps i
     [] { variable.set("by a call"); }();  // a plain call shares
     seen.push_back(variable.get());
   });
-  CHECK(seen ==
-        names{"default", "child: parent", "child: child", "grandchild: child", "parent, later", "by a call"});
+  CHECK(seen == names{"default", "child: parent", "child: child", "grandchild: child", "parent, later", "by a call"});
   CHECK(variable.get() == "default");
 }
 
@@ -524,13 +525,14 @@ TEST_CASE("C41 context_var: callbacks see what was there when they were register
     while (left > 0) roving::yield();
     seen.emplace_back("main", variable.get());
   });
-  CHECK(seen == std::vector<std::pair<std::string, int>>{{"post", 1},
-                                                         {"on_done", 3},
-                                                         {"on_done", 4},
-                                                         {"on_done of what is done", 6},
-                                                         {"placement::post", 7},
-                                                         {"post_after", 2},
-                                                         {"main", 8}});
+  CHECK(seen ==
+        std::vector<std::pair<std::string, int>>{{"post", 1},
+                                                 {"on_done", 3},
+                                                 {"on_done", 4},
+                                                 {"on_done of what is done", 6},
+                                                 {"placement::post", 7},
+                                                 {"post_after", 2},
+                                                 {"main", 8}});
 }
 
 TEST_CASE("C41 context_var: a token takes it back, once, where it came from", "[task][context]") {
@@ -572,7 +574,8 @@ TEST_CASE("C41 context_var: a token takes it back, once, where it came from", "[
   CHECK(errors[3] == "elsewhere: context_var::reset: the token comes from another task, callback or thread");
 }
 
-TEST_CASE("C41 context_var: plain threads have their own, which main and what they submit start with", "[task][context]") {
+TEST_CASE("C41 context_var: plain threads have their own, which main and what they submit start with",
+          "[task][context]") {
   const unsigned shards = GENERATE(1u, 2u, 4u);
   roving::context_var<int> variable{0};
   auto token = variable.set(1);
@@ -743,8 +746,9 @@ TEST_CASE("C44 eager: the current task is switched and comes back, and so is the
     });
     while (!over) roving::yield();
   });
-  CHECK(order == names{"first: eager, main's", "first: eager, eager's", "after: main, main's", "second: eager, eager's",
-                       "end: main, main's", "eager: of a callback, main's", "callback: none, main's"});
+  CHECK(order ==
+        names{"first: eager, main's", "first: eager, eager's", "after: main, main's", "second: eager, eager's",
+              "end: main, main's", "eager: of a callback, main's", "callback: none, main's"});
 }
 
 TEST_CASE("C44 eager: a cancel after the first step reaches the call in which the task waits", "[task][cancel]") {
@@ -847,7 +851,8 @@ TEST_CASE("C135 shard_local: each shard has its own, pinned tasks share it witho
   CHECK(alive == 0);  // they went with their runtime
 }
 
-TEST_CASE("C135 shard_local: values of one that is gone make room, and may ask for others while they go", "[task][context]") {
+TEST_CASE("C135 shard_local: values of one that is gone make room, and may ask for others while they go",
+          "[task][context]") {
   const auto token = std::make_shared<int>(0);
   roving::shard_local<std::atomic<int>> counter;  // what can't be moved, too
   struct asks {

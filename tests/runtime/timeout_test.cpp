@@ -1,6 +1,6 @@
-// Tested: with_timeout, with_deadline, timeout_scope and wait_for. Tasks write down what they saw; the test's own thread
-// checks it after run(). Deadlines here are either past, or so far off that they never come, or such that nothing depends on
-// when exactly they pass.
+// Tested: with_timeout, with_deadline, timeout_scope and wait_for. Tasks write down what they saw; the test's own
+// thread checks it after run(). Deadlines here are either past, or so far off that they never come, or such that
+// nothing depends on when exactly they pass.
 #include <atomic>
 #include <memory>
 #include <string>
@@ -12,7 +12,8 @@
 using namespace roving_test;
 using namespace std::chrono_literals;
 
-// --- wait_for ---------------------------------------------------------------------------------------------------------
+// --- wait_for
+// ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE("C74 wait_for: the timeout is thrown only when the task has cleaned up", "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
@@ -61,7 +62,8 @@ TEST_CASE("C74 wait_for: what ends in time gives its value, or what it throws", 
   CHECK(thrown == "x");
 }
 
-TEST_CASE("C75 wait_for: with no time at all, what has not started never does; what is done is given", "[runtime][timeout]") {
+TEST_CASE("C75 wait_for: with no time at all, what has not started never does; what is done is given",
+          "[runtime][timeout]") {
   const place where = GENERATE(place{1, false}, place{2, false});
   const auto span = GENERATE(0ms, -5ms);
   bool ran = false;
@@ -138,7 +140,8 @@ TEST_CASE("C78 wait_for: a cancel in the generation of the completion is not los
   CHECK_FALSE(inner_cancelled);
 }
 
-TEST_CASE("C78 wait_for: completions, timeouts and cancels race; each has one outcome, and nobody stays cancelled", "[runtime][timeout]") {
+TEST_CASE("C78 wait_for: completions, timeouts and cancels race; each has one outcome, and nobody stays cancelled",
+          "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   const int turns = rounds(3000);
   std::atomic<int> outcomes{0};
@@ -175,9 +178,11 @@ TEST_CASE("C78 wait_for: completions, timeouts and cancels race; each has one ou
   CHECK(outcomes <= turns);
 }
 
-// --- scopes -----------------------------------------------------------------------------------------------------------
+// --- scopes
+// -----------------------------------------------------------------------------------------------------------
 
-TEST_CASE("C79 with_timeout: when it passes, what comes out is timeout_error, and no cancel stays", "[runtime][timeout]") {
+TEST_CASE("C79 with_timeout: when it passes, what comes out is timeout_error, and no cancel stays",
+          "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   const auto span = GENERATE(-1ms, 0ms, 1ms);
   std::string thrown;
@@ -219,8 +224,8 @@ TEST_CASE("C79 with_timeout: gives what the callable returns, a reference as suc
     int& got = roving::with_timeout(24h, [&]() -> int& { return here; });
     same = &got == &here;
     sum = roving::with_timeout(std::nullopt, [] { return 1; }) +
-          roving::with_deadline(roving::now() + 24h, [](roving::timeout_scope& scope) { return scope.when() ? 2 : 0; }) +
-          roving::with_deadline(std::nullopt, [](const roving::timeout_scope& scope) { return scope.when() ? 0 : 4; });
+        roving::with_deadline(roving::now() + 24h, [](roving::timeout_scope& scope) { return scope.when() ? 2 : 0; }) +
+        roving::with_deadline(std::nullopt, [](const roving::timeout_scope& scope) { return scope.when() ? 0 : 4; });
     moved = *roving::with_timeout(24h, [] { return std::make_unique<std::string>("text"); });
   });
   CHECK(same);
@@ -228,7 +233,8 @@ TEST_CASE("C79 with_timeout: gives what the callable returns, a reference as suc
   CHECK(moved == "text");
 }
 
-TEST_CASE("C80 with_timeout: nested ones that pass together: only the outer one throws timeout_error", "[runtime][timeout]") {
+TEST_CASE("C80 with_timeout: nested ones that pass together: only the outer one throws timeout_error",
+          "[runtime][timeout]") {
   std::string inner;
   std::string outer;
   unsigned cancelling = 99;
@@ -258,7 +264,8 @@ TEST_CASE("C80 with_timeout: nested ones that pass together: only the outer one 
   CHECK(cancelling == 0);
 }
 
-TEST_CASE("C81 with_timeout: when the inner one passes the outer one goes on, and the other way", "[runtime][timeout]") {
+TEST_CASE("C81 with_timeout: when the inner one passes the outer one goes on, and the other way",
+          "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   std::string inner;
   std::string outer;
@@ -334,7 +341,8 @@ TEST_CASE("C82 with_timeout: a cancel by others and the timeout together are a c
   CHECK(cancelling == 1);
 }
 
-TEST_CASE("C83 timeout_scope: reschedule sets it earlier, later or never, and says when it can't", "[runtime][timeout]") {
+TEST_CASE("C83 timeout_scope: reschedule sets it earlier, later or never, and says when it can't",
+          "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> thrown;
   std::vector<bool> has_deadline;
@@ -386,7 +394,8 @@ TEST_CASE("C83 timeout_scope: reschedule sets it earlier, later or never, and sa
   CHECK(refused_after_expiry);
 }
 
-TEST_CASE("C83 timeout_scope: rescheduled by another task of its shard, not by one of another shard", "[runtime][timeout]") {
+TEST_CASE("C83 timeout_scope: rescheduled by another task of its shard, not by one of another shard",
+          "[runtime][timeout]") {
   std::string thrown;
   bool refused = false;
   roving::run({.shards = 2}, [&] {
@@ -409,7 +418,8 @@ TEST_CASE("C83 timeout_scope: rescheduled by another task of its shard, not by o
   CHECK(refused);
 }
 
-TEST_CASE("C84 with_timeout: with no time at all it goes on to the first suspension; without one nothing is thrown", "[runtime][timeout]") {
+TEST_CASE("C84 with_timeout: with no time at all it goes on to the first suspension; without one nothing is thrown",
+          "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   bool began = false;
   std::vector<std::string> thrown;
@@ -433,7 +443,9 @@ TEST_CASE("C84 with_timeout: with no time at all it goes on to the first suspens
   CHECK(cancelling == 0);
 }
 
-TEST_CASE("C85 with_timeout: another exception after it has passed is thrown as it is; a swallowed cancel gives the value", "[runtime][timeout]") {
+TEST_CASE(
+    "C85 with_timeout: another exception after it has passed is thrown as it is; a swallowed cancel gives the value",
+    "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   std::string thrown;
   bool expired = false;
@@ -465,7 +477,8 @@ TEST_CASE("C85 with_timeout: another exception after it has passed is thrown as 
   CHECK(cancelling == 0);
 }
 
-TEST_CASE("C86 with_timeout: in the cleanup of one that has passed, around a group, with a busy loop", "[runtime][timeout]") {
+TEST_CASE("C86 with_timeout: in the cleanup of one that has passed, around a group, with a busy loop",
+          "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));
   std::string outer;
   std::string inner;

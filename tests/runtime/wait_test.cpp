@@ -96,7 +96,8 @@ TEST_CASE("C67 wait: everything that is done when it wakes is among the done", "
   CHECK(done == std::vector<int>{0, 2});
 }
 
-TEST_CASE("C67 wait: first_exception comes back with the first failure; one that was cancelled is none", "[runtime][wait]") {
+TEST_CASE("C67 wait: first_exception comes back with the first failure; one that was cancelled is none",
+          "[runtime][wait]") {
   const place where = GENERATE(from_range(places()));
   std::vector<int> done;
   std::vector<int> pending;
@@ -219,7 +220,8 @@ TEST_CASE("C68 wait: what ends in time leaves no timer behind", "[runtime][wait]
   CHECK(woke == 40);
 }
 
-TEST_CASE("C69 wait: a cancel of the waiter leaves the tasks alone; nothing to wait for is an error", "[runtime][wait]") {
+TEST_CASE("C69 wait: a cancel of the waiter leaves the tasks alone; nothing to wait for is an error",
+          "[runtime][wait]") {
   const place where = GENERATE(from_range(places()));
   std::string thrown;
   bool all_alive = false;
@@ -233,7 +235,8 @@ TEST_CASE("C69 wait: a cancel of the waiter leaves the tasks alone; nothing to w
     all_alive = !of.tasks[0].done() && !of.tasks[1].done();
     of.end(0);
     of.end(1);
-    all_alive = all_alive && roving::wait(of.tasks).done.size() == 2 && !of.tasks[0].cancelled() && !of.tasks[1].cancelled();
+    all_alive =
+        all_alive && roving::wait(of.tasks).done.size() == 2 && !of.tasks[0].cancelled() && !of.tasks[1].cancelled();
     std::vector<roving::task<void>> none;
     try {
       (void)roving::wait(none);

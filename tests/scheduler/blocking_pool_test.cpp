@@ -1,5 +1,5 @@
-// Tested: detail::blocking_pool, below everything that knows tasks. Nothing here waits for time to pass: where a thread must
-// have come to a point, the test waits for that.
+// Tested: detail::blocking_pool, below everything that knows tasks. Nothing here waits for time to pass: where a thread
+// must have come to a point, the test waits for that.
 #include "scheduler/blocking_pool.hpp"
 
 #include <algorithm>
@@ -121,7 +121,8 @@ TEST_CASE("blocking pool: it has no thread before there is a job", "[scheduler][
   close(pool);
 }
 
-TEST_CASE("blocking pool: jobs that wait for each other all get a thread, up to the bound", "[scheduler][blocking_pool]") {
+TEST_CASE("blocking pool: jobs that wait for each other all get a thread, up to the bound",
+          "[scheduler][blocking_pool]") {
   constexpr std::size_t bound = 16;
   blocking_pool pool{{.threads_at_most = bound}};
   std::atomic<std::size_t> begun{0};
@@ -139,7 +140,8 @@ TEST_CASE("blocking pool: jobs that wait for each other all get a thread, up to 
   CHECK(pool.threads() == 0);
 }
 
-TEST_CASE("blocking pool: never more threads than the bound, and first come, first served", "[scheduler][blocking_pool]") {
+TEST_CASE("blocking pool: never more threads than the bound, and first come, first served",
+          "[scheduler][blocking_pool]") {
   const std::size_t bound = GENERATE(1U, 3U);
   blocking_pool pool{{.threads_at_most = bound}};
   std::atomic<std::size_t> now{0};
@@ -275,7 +277,8 @@ TEST_CASE("C115 blocking pool: a job is taken back until a thread has it", "[sch
   close(pool);
 }
 
-TEST_CASE("blocking pool: without a thread a job is dropped, and with one it waits for it", "[scheduler][blocking_pool]") {
+TEST_CASE("blocking pool: without a thread a job is dropped, and with one it waits for it",
+          "[scheduler][blocking_pool]") {
   held_threads threads;
   blocking_pool pool{{.threads = &threads}};
   plain_signal may_end;
@@ -309,7 +312,8 @@ TEST_CASE("blocking pool: without a thread a job is dropped, and with one it wai
   close(pool);
 }
 
-TEST_CASE("C118 blocking pool: close drops what is queued, waits for what runs, then refuses", "[scheduler][blocking_pool]") {
+TEST_CASE("C118 blocking pool: close drops what is queued, waits for what runs, then refuses",
+          "[scheduler][blocking_pool]") {
   blocking_pool pool{{.threads_at_most = 1}};
   plain_signal begun;
   plain_signal may_end;
@@ -346,7 +350,8 @@ TEST_CASE("C118 blocking pool: idle threads do not hold up close", "[scheduler][
   CHECK(pool.threads() == 0);
 }
 
-TEST_CASE("C118 blocking pool: an abandoned thread finishes alone, after the pool is gone", "[scheduler][blocking_pool]") {
+TEST_CASE("C118 blocking pool: an abandoned thread finishes alone, after the pool is gone",
+          "[scheduler][blocking_pool]") {
   plain_signal begun;
   plain_signal may_end;
   test_job running{[&] {

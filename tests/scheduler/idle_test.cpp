@@ -1,4 +1,5 @@
-// Tested: idle_set, the words of the sleep/wake protocol, step by step as idle.hpp numbers them, and with threads that race.
+// Tested: idle_set, the words of the sleep/wake protocol, step by step as idle.hpp numbers them, and with threads that
+// race.
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -82,8 +83,8 @@ TEST_CASE("idle: one watches at a time, and a short watch keeps lone tasks from 
   CHECK(idle.should_call(true));
 }
 
-// Producers publish items, sleepers look for them as the protocol says. If a wake could be lost, a sleeper would wait for a
-// semaphore that nobody releases, and the test would hang: the runner's timeout tells.
+// Producers publish items, sleepers look for them as the protocol says. If a wake could be lost, a sleeper would wait
+// for a semaphore that nobody releases, and the test would hang: the runner's timeout tells.
 TEST_CASE("idle: producers and sleepers that race lose no item", "[idle]") {
   constexpr unsigned workers = 3;
   constexpr int items = 20'000;
@@ -147,22 +148,6 @@ TEST_CASE("idle: producers and sleepers that race lose no item", "[idle]") {
   for (auto& each : threads) each.join();
   CHECK(taken == items);
   CHECK(idle.sleepers() == 0);
-}
-
-TEST_CASE("idle: a shard that no thread runs is neither called nor counted as running", "[idle]") {
-  idle_set idle{2};
-  idle.leave(0);
-  CHECK(idle.is_absent(0));
-  idle.announce(1, false);
-  CHECK_FALSE(idle.somebody_runs());
-  bool again = false;
-  CHECK(idle.call_one(0, again) == 1U);
-  CHECK_FALSE(idle.take_from_sleep(0));
-  CHECK(idle.awake(1));
-  (void)idle.stop_searching();
-  idle.come_back(0);
-  idle.announce(1, false);
-  CHECK(idle.somebody_runs());
 }
 
 TEST_CASE("idle: a shard that no thread runs is neither called nor counted as running", "[idle]") {

@@ -1,5 +1,5 @@
-// Tested: roving::promise, future and shared_future, and their done-callbacks. Tasks write down what they saw; the test's own
-// thread checks it after run().
+// Tested: roving::promise, future and shared_future, and their done-callbacks. Tasks write down what they saw; the
+// test's own thread checks it after run().
 #include <atomic>
 #include <deque>
 #include <exception>
@@ -448,14 +448,28 @@ TEST_CASE("C29 future: an exception that nobody fetched is reported once, when i
                 const auto copy = future;
                 if (how < 5) promise.set_exception(error("mine"));
                 switch (how) {
-                  case 0: break;  // nobody asks
-                  case 1: static_cast<void>(thrown_by([&] { static_cast<void>(copy.value()); })); break;
-                  case 2: static_cast<void>(copy.exception()); break;
-                  case 3: static_cast<void>(thrown_by([&] { static_cast<void>(future.get()); })); break;
-                  case 4: future.wait(); break;  // throws nothing of it, so it fetches nothing
-                  case 5: promise.set_value(1); break;
-                  case 6: future.cancel(); break;
-                  default: break;  // the promise breaks, and nobody wants it
+                  case 0:
+                    break;  // nobody asks
+                  case 1:
+                    static_cast<void>(thrown_by([&] { static_cast<void>(copy.value()); }));
+                    break;
+                  case 2:
+                    static_cast<void>(copy.exception());
+                    break;
+                  case 3:
+                    static_cast<void>(thrown_by([&] { static_cast<void>(future.get()); }));
+                    break;
+                  case 4:
+                    future.wait();
+                    break;  // throws nothing of it, so it fetches nothing
+                  case 5:
+                    promise.set_value(1);
+                    break;
+                  case 6:
+                    future.cancel();
+                    break;
+                  default:
+                    break;  // the promise breaks, and nobody wants it
                 }
               });
   if (how == 0 || how == 4)

@@ -29,8 +29,8 @@ class completion_order {
   completion_order& operator=(const completion_order&) = delete;
   ~completion_order();
 
-  /// Waits for the next one that is done and says its place; nothing when all were given. Errors: timeout_error from the
-  /// deadline on, once for each that is left; `cancelled`.
+  /// Waits for the next one that is done and says its place; nothing when all were given. Errors: timeout_error from
+  /// the deadline on, once for each that is left; `cancelled`.
   [[nodiscard]] std::optional<std::size_t> next();
 
  private:
@@ -46,7 +46,9 @@ class as_completed_range {
   using value_type = detail::handle_in<std::remove_reference_t<Range>>;
 
   as_completed_range(Range&& handles, time_point deadline)
-      : range_{std::forward<Range>(handles)}, of_{range_, "as_completed"}, order_{keep_first(), deadline, "as_completed"} {}
+      : range_{std::forward<Range>(handles)},
+        of_{range_, "as_completed"},
+        order_{keep_first(), deadline, "as_completed"} {}
 
   class iterator {
    public:
@@ -98,19 +100,19 @@ class as_completed_range {
   detail::completion_order order_;
 };
 
-/// Gives the handles of a range (of tasks, futures, task_view; pointers to them or std::reference_wrapper) in the order in
-/// which they end, each once: `for (auto& done : as_completed(tasks)) use(done.get());`.
+/// Gives the handles of a range (of tasks, futures, task_view; pointers to them or std::reference_wrapper) in the order
+/// in which they end, each once: `for (auto& done : as_completed(tasks)) use(done.get());`.
 ///
-/// Suspends: going on to the next one does. A plain thread blocks. Errors: `done.get()` throws what the task threw, the loop
-/// throws only `cancelled`, if its task is cancelled; what is waited for is left alone.
-/// Lifetime: an lvalue range must stay as it is; an rvalue is moved in.
+/// Suspends: going on to the next one does. A plain thread blocks. Errors: `done.get()` throws what the task threw, the
+/// loop throws only `cancelled`, if its task is cancelled; what is waited for is left alone. Lifetime: an lvalue range
+/// must stay as it is; an rvalue is moved in.
 template <detail::waitable_range Range>
 [[nodiscard]] as_completed_range<Range> as_completed(Range&& handles) {
   return {std::forward<Range>(handles), time_point::max()};
 }
 
-/// The same within `timeout`, counted from now: the loop throws timeout_error when it has passed and some are not done. It
-/// cancels none.
+/// The same within `timeout`, counted from now: the loop throws timeout_error when it has passed and some are not done.
+/// It cancels none.
 template <detail::waitable_range Range, class Representation, class Period>
 [[nodiscard]] as_completed_range<Range> as_completed(Range&& handles,
                                                      std::chrono::duration<Representation, Period> timeout) {

@@ -10,13 +10,13 @@
 
 namespace roving {
 
-/// A variable of which every task has its own value: a task starts with those of its spawner, a callback (post, on_done) and
-/// a call on another thread (blocking, compute) with those of whoever made it. What is set there is seen there, by what is
-/// called, and by what is spawned there later; never by the spawner.
+/// A variable of which every task has its own value: a task starts with those of its spawner, a callback (post,
+/// on_done) and a call on another thread (blocking, compute) with those of whoever made it. What is set there is seen
+/// there, by what is called, and by what is spawned there later; never by the spawner.
 ///
 /// Copying is free: a spawn counts one reference, and nothing when no variable was ever set.
-/// Suspends: never. Thread safety: any thread, at once; a plain thread has values of its own. Lifetime: its tokens and the
-/// values that contexts hold may outlive it.
+/// Suspends: never. Thread safety: any thread, at once; a plain thread has values of its own. Lifetime: its tokens and
+/// the values that contexts hold may outlive it.
 template <class Value>
 class context_var {
  public:
@@ -55,14 +55,15 @@ class context_var {
 
   /// Takes it back to what it was before the set() that gave `before`.
   ///
-  /// Errors: broken_contract when the token was used before, comes from another variable or from another task (callback,
-  /// thread); std::bad_alloc.
+  /// Errors: broken_contract when the token was used before, comes from another variable or from another task
+  /// (callback, thread); std::bad_alloc.
   void reset(token& before);
 
  private:
   struct held final : detail::context_value {
     explicit held(Value&& of)
-        : context_value{[](detail::counted& self) noexcept { delete static_cast<held*>(&self); }}, value{std::move(of)} {}
+        : context_value{[](detail::counted& self) noexcept { delete static_cast<held*>(&self); }},
+          value{std::move(of)} {}
     Value value;
   };
 

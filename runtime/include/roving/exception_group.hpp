@@ -8,8 +8,8 @@
 
 namespace roving {
 
-/// The errors of several tasks, in the order in which the tasks ended. An error that is itself an exception_group stays one:
-/// nothing is flattened.
+/// The errors of several tasks, in the order in which the tasks ended. An error that is itself an exception_group stays
+/// one: nothing is flattened.
 ///
 /// what() says how many there are and the texts of the first ones.
 /// Thread safety: as any exception's: it does not change; copies share what they hold.

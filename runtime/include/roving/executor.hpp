@@ -34,10 +34,12 @@
 
 namespace roving {
 
-/// Anything with `post(f)`: calls f() once at some later time, somewhere, or destroys it when it can't any more; throws when
-/// it takes no more work. What submit() posts can be copied, so that `post(std::function<void()>)` will do.
+/// Anything with `post(f)`: calls f() once at some later time, somewhere, or destroys it when it can't any more; throws
+/// when it takes no more work. What submit() posts can be copied, so that `post(std::function<void()>)` will do.
 template <class Type>
-concept executor = requires(Type& where, void (*f)()) { where.post(f); };
+concept executor = requires(Type& where, void (*f)()) {
+  where.post(f);
+};
 
 /// An executor was closed and takes no more work.
 class executor_closed : public std::runtime_error {
@@ -74,8 +76,8 @@ class posted_job final : public owned_job {
 /// Posts to a pool of threads.
 class pool_poster {
  public:
-  /// Runs `f` on a thread of the pool; what it throws goes to on_unhandled. It does not see the caller's context_vars, unless
-  /// it is made by with_context().
+  /// Runs `f` on a thread of the pool; what it throws goes to on_unhandled. It does not see the caller's context_vars,
+  /// unless it is made by with_context().
   ///
   /// Suspends: no. Any thread. Errors: runtime_closed; executor_closed; std::bad_alloc.
   template <class Function>
@@ -112,8 +114,8 @@ struct shard_way {
   unsigned shard = 0;
 };
 
-/// Sends a message there; one for a task that may be anywhere stays on the calling shard, if that is of the same runtime.
-/// Throws runtime_closed{call}.
+/// Sends a message there; one for a task that may be anywhere stays on the calling shard, if that is of the same
+/// runtime. Throws runtime_closed{call}.
 void send_by(const shard_way& way, posted_callback& message, placement where, const char* call);
 
 /// A callable on its way to becoming a task.
@@ -186,8 +188,8 @@ class task_executor {
 
 // --- submit()
 
-/// The future of a callable that an executor has. Copies of a `ticket` are what the executor holds; when the last one is
-/// gone and the callable was not called, the future is cancelled.
+/// The future of a callable that an executor has. Copies of a `ticket` are what the executor holds; when the last one
+/// is gone and the callable was not called, the future is cancelled.
 template <class Value, class Function>
 class executed_state final : public future_state<Value> {
  public:
@@ -228,7 +230,7 @@ class executed_state final : public future_state<Value> {
 
   void call() noexcept {
     if (called_.exchange(true, std::memory_order_relaxed)) return;  // once is what was promised
-    if (this->is_done()) {  // cancelled before
+    if (this->is_done()) {                                          // cancelled before
       function_.reset();
       return;
     }
@@ -289,11 +291,11 @@ class contextual {
 ///
 /// `f` is moved, called once, and destroyed where it ran; it must own what it uses. It does not see the caller's
 /// context_vars, unless it is made by with_context().
-/// A cancel of the future, also by way of a cancelled task that waits for it, ends it at once: work that has not begun never
-/// runs. Work that has begun goes on alone, what it returns is lost, an exception of it is reported; a task, of
-/// shard_executor and anywhere_executor, is cancelled as well. An executor that drops `f` unrun, as a pool does when it is
-/// closed, cancels the future.
-/// Suspends: no. Any thread. Errors: what `where.post()` throws (runtime_closed, executor_closed); std::bad_alloc.
+/// A cancel of the future, also by way of a cancelled task that waits for it, ends it at once: work that has not begun
+/// never runs. Work that has begun goes on alone, what it returns is lost, an exception of it is reported; a task, of
+/// shard_executor and anywhere_executor, is cancelled as well. An executor that drops `f` unrun, as a pool does when it
+/// is closed, cancels the future. Suspends: no. Any thread. Errors: what `where.post()` throws (runtime_closed,
+/// executor_closed); std::bad_alloc.
 template <executor Executor, class Function>
 [[nodiscard]] auto submit(Executor&& where, Function&& f, spawn_site site = spawn_site::current()) {
   if constexpr (std::derived_from<std::remove_cvref_t<Executor>, detail::task_executor>) {
@@ -364,8 +366,8 @@ struct blocking_pool_options {
   unhandled_handler on_unhandled{};              // what posted callables throw, and close_for() that gave up
 };
 
-/// Threads of one's own for work that blocks: apart from the runtime's, with a bound of its own. They start when there is work
-/// for them and leave when there was none for a while.
+/// Threads of one's own for work that blocks: apart from the runtime's, with a bound of its own. They start when there
+/// is work for them and leave when there was none for a while.
 ///
 /// Thread safety: any thread posts and submits; one at a time closes. Lifetime: independent of any runtime.
 class blocking_pool : public detail::pool_poster {
@@ -380,7 +382,8 @@ class blocking_pool : public detail::pool_poster {
 
   /// Takes no more work, drops what no thread has begun (its futures are cancelled) and waits for the rest. Idempotent.
   ///
-  /// Suspends: yes; a plain thread blocks. A cancel of the caller stays pending meanwhile. Errors: not_in_task (in a callback).
+  /// Suspends: yes; a plain thread blocks. A cancel of the caller stays pending meanwhile. Errors: not_in_task (in a
+  /// callback).
   void close() { close_until("blocking_pool::close", time_point::max()); }
 
   /// The same for at most `span`. False when work still ran: it is left to itself then, and that is reported.
@@ -403,8 +406,8 @@ struct compute_pool_options {
   unhandled_handler on_unhandled{};              // what posted callables throw, and close_for() that gave up
 };
 
-/// A oneTBB arena of one's own, apart from the runtime's. What is posted may use oneTBB's parallel algorithms, which stay in the
-/// arena. Built without oneTBB: plain threads.
+/// A oneTBB arena of one's own, apart from the runtime's. What is posted may use oneTBB's parallel algorithms, which
+/// stay in the arena. Built without oneTBB: plain threads.
 ///
 /// Thread safety: any thread posts and submits; one at a time closes. Lifetime: independent of any runtime.
 class compute_pool : public detail::pool_poster {

@@ -1,9 +1,11 @@
 // Doing several things at once and waiting for all of them.
 //
 // gather() takes callables, or handles of what runs already, and the two differ in who looks after the tasks.
-//   callables: they are gather's. It spawns them, and never returns or throws before all have ended, so that they may refer
+//   callables: they are gather's. It spawns them, and never returns or throws before all have ended, so that they may
+//   refer
 //     to what the caller has. The first failure cancels the others; it is thrown when they have ended.
-//   handles: they are the caller's, and it is asyncio's gather: the first failure is thrown at once, and the others go on.
+//   handles: they are the caller's, and it is asyncio's gather: the first failure is thrown at once, and the others go
+//   on.
 // A cancel of the caller is passed on to all of them.
 #pragma once
 
@@ -31,8 +33,8 @@ enum class gather_rule : std::uint8_t {
   cancel_on_end       // ends with all; the first end cancels the others
 };
 
-/// Waits for all of `futures` by that rule, and throws what comes of it. Each is waited for once, and cancelled as often as
-/// it is there. Returns the place of the one that decided: the first to end, if it is a race.
+/// Waits for all of `futures` by that rule, and throws what comes of it. Each is waited for once, and cancelled as
+/// often as it is there. Returns the place of the one that decided: the first to end, if it is a race.
 std::size_t gather_futures(std::span<future_base* const> futures, gather_rule rule, const char* call);
 
 /// Why it has no value, null if it has one. It is done, and counts as fetched.
@@ -83,7 +85,8 @@ template <class Taking, class... Handles>
 auto gather_handles(gather_rule rule, const char* call, Handles&&... all) {
   const std::array<future_base*, sizeof...(Handles)> futures{&future_behind(all, call)...};
   gather_futures(futures, rule, call);
-  return std::tuple<typename Taking::template result<Handles>...>{Taking::template take<Handles>(std::forward<Handles>(all))...};
+  return std::tuple<typename Taking::template result<Handles>...>{
+      Taking::template take<Handles>(std::forward<Handles>(all))...};
 }
 
 // `Moved`: the handles are rvalues, so that values are moved out.
@@ -137,31 +140,30 @@ auto spawn_range(placement where, const char* call, Range&& range) {
 template <class Taking, class Range>
 auto gather_body_range(placement where, const char* call, Range&& range) {
   auto tasks = spawn_range(where, call, std::forward<Range>(range));
-  return gather_list<Taking, true>(Taking::for_bodies, call, handles<typename decltype(tasks)::value_type>{tasks, call});
+  return gather_list<Taking, true>(Taking::for_bodies, call,
+                                   handles<typename decltype(tasks)::value_type>{tasks, call});
 }
 
 }  // namespace detail
 
-/// Runs callables concurrently, as tasks that are placed as the caller is (or `where`), and gives what they return: as a
-/// tuple in argument order, with std::monostate for nothing.
+/// Runs callables concurrently, as tasks that are placed as the caller is (or `where`), and gives what they return: as
+/// a tuple in argument order, with std::monostate for nothing.
 ///
 /// Suspends: yes, until all have ended. Errors: the first failure, `cancelled` of one of them included, once all have
-/// ended: it cancels the others, whose own failures are not reported. A cancel of the caller cancels all; then `cancelled`
-/// unless one fails otherwise first. not_in_task, no_shard; as spawn().
-/// Lifetime: callables are moved (copied, if lvalues) into their tasks, which have ended when this returns or throws.
+/// ended: it cancels the others, whose own failures are not reported. A cancel of the caller cancels all; then
+/// `cancelled` unless one fails otherwise first. not_in_task, no_shard; as spawn(). Lifetime: callables are moved
+/// (copied, if lvalues) into their tasks, which have ended when this returns or throws.
 template <detail::body... Functions>
-  requires(sizeof...(Functions) > 0)
-auto gather(Functions&&... functions) {
+requires(sizeof...(Functions) > 0) auto gather(Functions&&... functions) {
   return detail::gather_bodies<detail::take_values>({}, "gather", std::forward<Functions>(functions)...);
 }
 template <detail::body... Functions>
-  requires(sizeof...(Functions) > 0)
-auto gather(placement where, Functions&&... functions) {
+requires(sizeof...(Functions) > 0) auto gather(placement where, Functions&&... functions) {
   return detail::gather_bodies<detail::take_values>(where, "gather", std::forward<Functions>(functions)...);
 }
 
-/// The same for a range of callables of one type. A vector of what they return (references as std::reference_wrapper), or
-/// nothing if they return nothing.
+/// The same for a range of callables of one type. A vector of what they return (references as std::reference_wrapper),
+/// or nothing if they return nothing.
 template <detail::body_range Range>
 auto gather(Range&& functions) {
   return detail::gather_body_range<detail::take_values>({}, "gather", std::forward<Range>(functions));
@@ -171,17 +173,16 @@ auto gather(placement where, Range&& functions) {
   return detail::gather_body_range<detail::take_values>(where, "gather", std::forward<Range>(functions));
 }
 
-/// Waits for tasks and futures (task, shared_task, future, shared_future), and gives what get() of each gives, in argument
-/// order: from lvalues of tasks and shared handles references to the values, which live as long as the handles do; from
-/// rvalues, and from a future, the values. The same task may be there more than once.
+/// Waits for tasks and futures (task, shared_task, future, shared_future), and gives what get() of each gives, in
+/// argument order: from lvalues of tasks and shared handles references to the values, which live as long as the handles
+/// do; from rvalues, and from a future, the values. The same task may be there more than once.
 ///
-/// Suspends: yes, unless all are done. A plain thread blocks. Errors: the first failure, at once: the others go on, their
-/// failures are not reported. One that was cancelled counts as a failure, `cancelled`. A cancel of the caller cancels all
-/// of them, and `cancelled` is thrown when the first has ended so. not_in_task (in a callback); invalid_state (a handle
-/// without a task).
+/// Suspends: yes, unless all are done. A plain thread blocks. Errors: the first failure, at once: the others go on,
+/// their failures are not reported. One that was cancelled counts as a failure, `cancelled`. A cancel of the caller
+/// cancels all of them, and `cancelled` is thrown when the first has ended so. not_in_task (in a callback);
+/// invalid_state (a handle without a task).
 template <detail::handle... Handles>
-  requires(sizeof...(Handles) > 0)
-auto gather(Handles&&... handles) {
+requires(sizeof...(Handles) > 0) auto gather(Handles&&... handles) {
   return detail::gather_handles<detail::take_values>(detail::gather_rule::first_failure, "gather",
                                                      std::forward<Handles>(handles)...);
 }
@@ -200,13 +201,11 @@ inline std::tuple<> gather() noexcept { return {}; }
 ///
 /// Errors: a cancel of the caller cancels all; `cancelled` is thrown when they have ended.
 template <detail::body... Functions>
-  requires(sizeof...(Functions) > 0)
-auto gather_settled(Functions&&... functions) {
+requires(sizeof...(Functions) > 0) auto gather_settled(Functions&&... functions) {
   return detail::gather_bodies<detail::take_settled>({}, "gather_settled", std::forward<Functions>(functions)...);
 }
 template <detail::body... Functions>
-  requires(sizeof...(Functions) > 0)
-auto gather_settled(placement where, Functions&&... functions) {
+requires(sizeof...(Functions) > 0) auto gather_settled(placement where, Functions&&... functions) {
   return detail::gather_bodies<detail::take_settled>(where, "gather_settled", std::forward<Functions>(functions)...);
 }
 template <detail::body_range Range>
@@ -218,8 +217,7 @@ auto gather_settled(placement where, Range&& functions) {
   return detail::gather_body_range<detail::take_settled>(where, "gather_settled", std::forward<Range>(functions));
 }
 template <detail::handle... Handles>
-  requires(sizeof...(Handles) > 0)
-auto gather_settled(Handles&&... handles) {
+requires(sizeof...(Handles) > 0) auto gather_settled(Handles&&... handles) {
   return detail::gather_handles<detail::take_settled>(detail::gather_rule::settled, "gather_settled",
                                                       std::forward<Handles>(handles)...);
 }

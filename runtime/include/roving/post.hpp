@@ -17,8 +17,8 @@ class callback_handle {
  public:
   callback_handle() noexcept = default;
 
-  /// Takes the callback back: it is not called any more, and its callable is destroyed at once. Too late it does nothing but
-  /// be remembered.
+  /// Takes the callback back: it is not called any more, and its callable is destroyed at once. Too late it does
+  /// nothing but be remembered.
   ///
   /// Suspends: no. Takes constant time, and leaves nothing behind where there is a timer.
   void cancel() noexcept {
@@ -42,10 +42,11 @@ class callback_handle {
 
 /// Has the loop of this shard call `f()`, in its next turn, behind what is ready now.
 ///
-/// Callbacks run between tasks, on the shard where they were posted, in the order of posting. There is no current task in
-/// them: what suspends throws not_in_task. They may spawn, post, set, release, notify, cancel. What `f` throws goes to
-/// options.on_unhandled. It sees the context_vars as they are now. When the runtime closes first, `f` is destroyed uncalled.
-/// Suspends: no. Errors: no_shard (on a plain thread: runtime::on_shard(i).post(f)), runtime_closed, std::bad_alloc, what
+/// Callbacks run between tasks, on the shard where they were posted, in the order of posting. There is no current task
+/// in them: what suspends throws not_in_task. They may spawn, post, set, release, notify, cancel. What `f` throws goes
+/// to options.on_unhandled. It sees the context_vars as they are now. When the runtime closes first, `f` is destroyed
+/// uncalled. Suspends: no. Errors: no_shard (on a plain thread: runtime::on_shard(i).post(f)), runtime_closed,
+/// std::bad_alloc, what
 ///   moving `f` throws. Thread safety: on a shard.
 template <class Function>
 callback_handle post(Function&& f, spawn_site site = spawn_site::current()) {
@@ -55,8 +56,8 @@ callback_handle post(Function&& f, spawn_site site = spawn_site::current()) {
   return callback_handle{std::move(made)};
 }
 
-/// The same, not before `deadline`. Equal deadlines are called in the order of posting; one that has passed, behind what is
-/// ready now. The handle takes the timer back in constant time.
+/// The same, not before `deadline`. Equal deadlines are called in the order of posting; one that has passed, behind
+/// what is ready now. The handle takes the timer back in constant time.
 template <class Function>
 callback_handle post_at(time_point deadline, Function&& f, spawn_site site = spawn_site::current()) {
   static_cast<void>(detail::door_of_this_shard("post_at"));
@@ -75,8 +76,8 @@ callback_handle post_after(std::chrono::duration<Representation, Period> span, F
   return callback_handle{std::move(made)};
 }
 
-/// `on_shard(i).post(f)`, `here.post(f)`: the same on any shard of the current runtime. What one producer posts to a shard is
-/// called in the order of posting. Never called inside post(), also when it is for this shard.
+/// `on_shard(i).post(f)`, `here.post(f)`: the same on any shard of the current runtime. What one producer posts to a
+/// shard is called in the order of posting. Never called inside post(), also when it is for this shard.
 ///
 /// Errors: no_shard, std::out_of_range (no such shard), std::invalid_argument (anywhere), and as post().
 template <class Function>

@@ -21,9 +21,9 @@ inline constexpr bool all_same = (std::is_same_v<First, Rest> && ...);
 template <class Variant, std::size_t... Places, class... Values>
 Variant take_winner(std::size_t winner, std::index_sequence<Places...>, std::tuple<task<Values>...>& tasks) {
   std::optional<Variant> taken;
-  ((winner == Places ? static_cast<void>(taken.emplace(std::in_place_index<Places>,
-                                                       take_result(std::move(std::get<Places>(tasks)))))
-                     : static_cast<void>(0)),
+  ((winner == Places
+        ? static_cast<void>(taken.emplace(std::in_place_index<Places>, take_result(std::move(std::get<Places>(tasks)))))
+        : static_cast<void>(0)),
    ...);
   return *std::move(taken);
 }
@@ -37,9 +37,9 @@ Value race_tasks(std::vector<task<Value>>& tasks) {
 
 }  // namespace detail
 
-/// Runs callables concurrently, as tasks that are placed as the caller is (or `where`), until one of them has ended, with a
-/// value or with an exception. It wins: the others are cancelled, and what they return or throw is dropped. The winner's
-/// value is returned, its exception thrown, when all have ended.
+/// Runs callables concurrently, as tasks that are placed as the caller is (or `where`), until one of them has ended,
+/// with a value or with an exception. It wins: the others are cancelled, and what they return or throw is dropped. The
+/// winner's value is returned, its exception thrown, when all have ended.
 ///
 /// For the first *success* catch in the callables what may fail.
 /// Returns: what they return, if that is one type; else a std::variant with the alternatives in argument order
@@ -48,8 +48,7 @@ Value race_tasks(std::vector<task<Value>>& tasks) {
 /// anybody had ended; not_in_task, no_shard; as spawn().
 /// Lifetime: callables are moved (copied, if lvalues) into their tasks, which have ended when this returns or throws.
 template <detail::body... Functions>
-  requires(sizeof...(Functions) > 0)
-auto race(placement where, Functions&&... functions) {
+requires(sizeof...(Functions) > 0) auto race(placement where, Functions&&... functions) {
   detail::require_task("race");
   attributes what;
   what.placement = where;
@@ -69,8 +68,7 @@ auto race(placement where, Functions&&... functions) {
       tasks);
 }
 template <detail::body... Functions>
-  requires(sizeof...(Functions) > 0)
-auto race(Functions&&... functions) {
+requires(sizeof...(Functions) > 0) auto race(Functions&&... functions) {
   return race(placement{}, std::forward<Functions>(functions)...);
 }
 

@@ -36,12 +36,12 @@ struct runtime_access;
 
 }  // namespace detail
 
-/// A set of shards. roving::run() makes one, uses it once and closes it; make one yourself to run several times, to submit
-/// from plain threads, or to read its counters.
+/// A set of shards. roving::run() makes one, uses it once and closes it; make one yourself to run several times, to
+/// submit from plain threads, or to read its counters.
 ///
-/// Several may live in one process. The threads of shards 1 and up run from construction to close(); shard 0 is the thread
-/// that calls run() or close(), while it does.
-/// Thread safety: submit() and counters() from any thread; run() and close() from one at a time, which is no shard.
+/// Several may live in one process. The threads of shards 1 and up run from construction to close(); shard 0 is the
+/// thread that calls run() or close(), while it does. Thread safety: submit() and counters() from any thread; run() and
+/// close() from one at a time, which is no shard.
 class runtime {
  public:
   /// Errors: std::invalid_argument (no shards, a stack size that is not possible, a deque capacity that is no power of
@@ -53,14 +53,16 @@ class runtime {
   /// close(), if it was not called.
   ~runtime();
 
-  /// Runs `f`, which is moved or copied into it, as the main task, pinned to shard 0, and returns what it returns or throws
-  /// what it throws. Other tasks that are left go on in the next run(), or are cancelled by close(). What it sets of
-  /// context_vars, the main task of the next run() sees; the first one sees those of the thread that made the runtime.
+  /// Runs `f`, which is moved or copied into it, as the main task, pinned to shard 0, and returns what it returns or
+  /// throws what it throws. Other tasks that are left go on in the next run(), or are cancelled by close(). What it
+  /// sets of context_vars, the main task of the next run() sees; the first one sees those of the thread that made the
+  /// runtime.
   ///
-  /// On the process's first thread, with options.handle_sigint and unless SIGINT has a handler, the first SIGINT cancels the
-  /// main task, and run() throws `interrupted` if it ends by that; the second one ends the process, as SIGINT does by itself.
-  /// Blocks the calling thread, which is shard 0 meanwhile. Errors: broken_contract on a shard's thread (a run inside a run)
-  /// or when another thread runs it; runtime_closed; invalid_state after stop(); interrupted; what `f` throws.
+  /// On the process's first thread, with options.handle_sigint and unless SIGINT has a handler, the first SIGINT
+  /// cancels the main task, and run() throws `interrupted` if it ends by that; the second one ends the process, as
+  /// SIGINT does by itself. Blocks the calling thread, which is shard 0 meanwhile. Errors: broken_contract on a shard's
+  /// thread (a run inside a run) or when another thread runs it; runtime_closed; invalid_state after stop();
+  /// interrupted; what `f` throws.
   template <class Function>
   decltype(auto) run(Function&& f, spawn_site site = spawn_site::current()) {
     using callable = std::decay_t<Function>;
@@ -85,8 +87,8 @@ class runtime {
       return value(std::move(*static_cast<detail::stored<value>*>(main->body->value_address(*main))));
   }
 
-  /// Sends `f` to the runtime as a new task, pinned to shard 0 unless told otherwise, and returns a future of its value, on
-  /// which plain threads may block. Cancelling the future cancels the task.
+  /// Sends `f` to the runtime as a new task, pinned to shard 0 unless told otherwise, and returns a future of its
+  /// value, on which plain threads may block. Cancelling the future cancels the task.
   ///
   /// Suspends: no. Any thread. What is pinned to shard 0 waits while nobody is in run(). Errors: runtime_closed;
   /// std::out_of_range (no such shard); std::bad_alloc.
@@ -100,8 +102,9 @@ class runtime {
   /// A shard of it, for posting callbacks from any thread. Errors: std::out_of_range.
   [[nodiscard]] runtime_shard on_shard(unsigned shard) const;
 
-  /// Ends the run() that goes on, or else the next one, at the end of a generation: what is ready now still runs, what is
-  /// posted meanwhile waits for the next run(). If the main task has not ended by then, run() throws, and it goes on later.
+  /// Ends the run() that goes on, or else the next one, at the end of a generation: what is ready now still runs, what
+  /// is posted meanwhile waits for the next run(). If the main task has not ended by then, run() throws, and it goes on
+  /// later.
   ///
   /// Suspends: no. Any thread. Errors: runtime_closed.
   void stop();
@@ -130,8 +133,8 @@ class runtime {
   bool handles_sigint_;
 };
 
-/// Makes a runtime, runs `f` as its main task on the calling thread, cancels what is left when it ends, waits for it, and
-/// returns what `f` returned or throws what it threw.
+/// Makes a runtime, runs `f` as its main task on the calling thread, cancels what is left when it ends, waits for it,
+/// and returns what `f` returned or throws what it threw.
 ///
 /// Blocks. Errors: as runtime's constructor and runtime::run().
 template <class Function>
@@ -178,7 +181,8 @@ class submitted_state : public future_state<Value> {
     try {
       attributes what;
       what.placement = self->where_.how() == placement::kind::anywhere ? anywhere : here;
-      task<void> started = spawn(what, [self] { self->call(); }, self->site_);
+      task<void> started = spawn(
+          what, [self] { self->call(); }, self->site_);
       task_base& task = detail_access::state_of(started, "submit");
       bool was_cancelled = false;  // since it began, which may be elsewhere
       {

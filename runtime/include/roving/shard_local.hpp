@@ -10,9 +10,9 @@
 
 namespace roving {
 
-/// One `Value` on each shard of each runtime, made when it is first asked for there. Tasks pinned to a shard share it without
-/// a lock. A roving task gets that of the shard on which it is: ask again after each suspension, and keep no reference over
-/// one. (A real thread_local is worse: the compiler may keep its address over a suspension.)
+/// One `Value` on each shard of each runtime, made when it is first asked for there. Tasks pinned to a shard share it
+/// without a lock. A roving task gets that of the shard on which it is: ask again after each suspension, and keep no
+/// reference over one. (A real thread_local is worse: the compiler may keep its address over a suspension.)
 ///
 /// Suspends: never (making a Value may; then two may be made, and the first is kept).
 /// Thread safety: on a shard; shards don't meet in it. Lifetime: values end with their runtime, when its threads have
@@ -27,7 +27,7 @@ class shard_local {
 
   /// Values are made by `make()`, on their shard.
   template <class Function>
-    requires std::is_invocable_r_v<Value, Function&>
+  requires std::is_invocable_r_v<Value, Function&>
   explicit shard_local(Function make) : make_{std::move(make)} {}
   shard_local(const shard_local&) = delete;
   shard_local& operator=(const shard_local&) = delete;

@@ -12,8 +12,8 @@
 
 namespace roving {
 
-/// Stands for a task that somebody else looks after, such as a group. Copies stand for the same one; destroying it has no
-/// consequence for the task.
+/// Stands for a task that somebody else looks after, such as a group. Copies stand for the same one; destroying it has
+/// no consequence for the task.
 ///
 /// Thread safety: as task_view. Lifetime: keeps the value alive; may outlive the task's owner and the runtime.
 template <class Value>
@@ -23,8 +23,8 @@ class shared_task : public task_view {
 
   shared_task() noexcept = default;
 
-  /// As task<Value>::get() of an lvalue: waits, gives a reference to the value or throws what the task threw. A cancel of
-  /// the caller is passed on to the task.
+  /// As task<Value>::get() of an lvalue: waits, gives a reference to the value or throws what the task threw. A cancel
+  /// of the caller is passed on to the task.
   decltype(auto) get() const {
     return with_handle("shared_task::get", [](const task<Value>& of) -> decltype(auto) { return of.get(); });
   }

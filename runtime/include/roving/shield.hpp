@@ -14,12 +14,13 @@ void shield_future(future_base& inner, const char* call);
 
 }  // namespace detail
 
-/// Waits for a task or a future and gives what its get() gives; but a cancel of the caller does not reach it: the caller is
-/// thrown `cancelled`, what it waited for goes on. `shield(spawn(f))` lets the task go on by itself then: it is detached.
+/// Waits for a task or a future and gives what its get() gives; but a cancel of the caller does not reach it: the
+/// caller is thrown `cancelled`, what it waited for goes on. `shield(spawn(f))` lets the task go on by itself then: it
+/// is detached.
 ///
-/// Suspends: yes, unless it is done. A plain thread blocks. Errors: what the task threw, `cancelled` if it was cancelled by
-/// others; `cancelled` when the caller is cancelled; not_in_task (in a callback).
-/// Lifetime: a task that is given up by a cancel must own what it uses.
+/// Suspends: yes, unless it is done. A plain thread blocks. Errors: what the task threw, `cancelled` if it was
+/// cancelled by others; `cancelled` when the caller is cancelled; not_in_task (in a callback). Lifetime: a task that is
+/// given up by a cancel must own what it uses.
 template <detail::handle Handle>
 detail::taken_from<Handle> shield(Handle&& handle) {
   if constexpr (!std::is_lvalue_reference_v<Handle> && std::is_base_of_v<task_handle, Handle>) {

@@ -14,7 +14,8 @@ void sleep_until(time_point deadline);
 template <class Representation, class Period>
 void sleep_for(std::chrono::duration<Representation, Period> span);
 
-/// Lets every other task that is ready on this shard run once; a roving task goes behind the roving ones that are ready.
+/// Lets every other task that is ready on this shard run once; a roving task goes behind the roving ones that are
+/// ready.
 ///
 /// Suspends: yes. Errors: not_in_task; `cancelled`. Thread safety: a task.
 void yield();

@@ -44,10 +44,11 @@ task<returned_by<Function>> spawn_task(const attributes& what, Function&& f, spa
 /// Starts `f` as a task and returns its handle. The task is placed as its parent is, unless told otherwise:
 /// `spawn(anywhere, f)`, `spawn(on_shard(1), f)`, `spawn(attributes{.name = "reader"}, f)`.
 ///
-/// `f` is moved into the task, called once without arguments, and destroyed in the task when it has returned. It runs when
-/// its turn comes, not inside spawn() (an eager one does). For fire and forget: `spawn(f).detach()`.
-/// Suspends: no. Errors: no_shard, std::out_of_range (no such shard), std::invalid_argument (stack size, eager but not
-///   pinned here), std::bad_alloc, what moving `f` throws. Where no stack can be had, the task ends with stack_exhausted.
+/// `f` is moved into the task, called once without arguments, and destroyed in the task when it has returned. It runs
+/// when its turn comes, not inside spawn() (an eager one does). For fire and forget: `spawn(f).detach()`. Suspends: no.
+/// Errors: no_shard, std::out_of_range (no such shard), std::invalid_argument (stack size, eager but not
+///   pinned here), std::bad_alloc, what moving `f` throws. Where no stack can be had, the task ends with
+///   stack_exhausted.
 /// Thread safety: on a shard, in a task or a callback; elsewhere use runtime::submit().
 template <class Function>
 [[nodiscard]] auto spawn(const attributes& what, Function&& f, spawn_site site = spawn_site::current()) {

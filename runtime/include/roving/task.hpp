@@ -22,7 +22,8 @@ class task;
 /// What every handle can do, whatever its task returns.
 ///
 /// Thread safety: any thread may call what is const or says so; a handle is moved and destroyed by one at a time.
-/// Lifetime: as std::jthread, a handle owns its task: destroying it cancels the task and waits until it has ended. It may
+/// Lifetime: as std::jthread, a handle owns its task: destroying it cancels the task and waits until it has ended. It
+/// may
 ///   outlive the runtime.
 class task_handle {
  public:
@@ -31,8 +32,8 @@ class task_handle {
   task_handle& operator=(task_handle&& other) noexcept;
 
   /// Cancels the task and joins it, with cancellation of the caller held back. On a plain thread it blocks. In a posted
-  /// callback, in the task itself or where the runtime is closed it can't wait: it cancels and detaches, and says so through
-  /// options.on_unhandled.
+  /// callback, in the task itself or where the runtime is closed it can't wait: it cancels and detaches, and says so
+  /// through options.on_unhandled.
   ~task_handle();
 
   /// Whether it stands for a task: false when default made, moved from, or detached.
@@ -68,8 +69,8 @@ class task_handle {
   /// Whether it ended by being cancelled.
   [[nodiscard]] bool cancelled() const;
 
-  /// The exception by which it ended, null for none. Errors: invalid_state when it has not ended; `cancelled` when it was
-  /// cancelled. Counts as having fetched it.
+  /// The exception by which it ended, null for none. Errors: invalid_state when it has not ended; `cancelled` when it
+  /// was cancelled. Counts as having fetched it.
   [[nodiscard]] std::exception_ptr exception() const;
 
   /// As future::on_done() and remove_on_done().
@@ -78,8 +79,9 @@ class task_handle {
     return detail::add_done_callback(state("task::on_done"), std::forward<Function>(f), site, "task::on_done");
   }
   template <class Executor, class Function>
-    requires(!std::is_convertible_v<Function, spawn_site>)
-  done_callback on_done(Executor&& executor, Function&& f, spawn_site site = spawn_site::current()) const {
+  requires(!std::is_convertible_v<Function, spawn_site>) done_callback
+      on_done(Executor&& executor, Function&& f, spawn_site site = spawn_site::current())
+  const {
     return detail::add_done_callback_with(state("task::on_done"), std::forward<Executor>(executor),
                                           std::forward<Function>(f), site, "task::on_done");
   }

@@ -38,11 +38,11 @@ class task_group_closed : public broken_contract {
 /// Lifetime: ends when with_task_group() returns or throws; a task of the group may use it until it has ended.
 class task_group {
  public:
-  /// Starts `f` as a task of the group, as roving::spawn() does, and returns a handle that may be dropped: the group waits
-  /// for the task, and has its errors.
+  /// Starts `f` as a task of the group, as roving::spawn() does, and returns a handle that may be dropped: the group
+  /// waits for the task, and has its errors.
   ///
-  /// Suspends: no. Errors: task_group_closed when the group is being cancelled or has ended, `f` is not moved from then; as
-  /// roving::spawn().
+  /// Suspends: no. Errors: task_group_closed when the group is being cancelled or has ended, `f` is not moved from
+  /// then; as roving::spawn().
   template <class Function>
   auto spawn(Function&& f, spawn_site site = spawn_site::current()) {
     return spawn(attributes{}, std::forward<Function>(f), site);
@@ -61,8 +61,8 @@ class task_group {
     return shared_task<detail::returned_by<Function>>{task};
   }
 
-  /// Cancels all tasks of the group and its body; with_task_group() then returns as if all had gone well, unless something
-  /// fails on the way. Once is enough; does nothing when the group has ended. Does not suspend.
+  /// Cancels all tasks of the group and its body; with_task_group() then returns as if all had gone well, unless
+  /// something fails on the way. Once is enough; does nothing when the group has ended. Does not suspend.
   void cancel() { detail::cancel_group(core_); }
 
   /// For the library.
@@ -78,13 +78,14 @@ namespace detail {
 void run_task_group(call_reference<void(task_group&)> body);
 }
 
-/// Calls `body(task_group&)` and waits for all tasks that were spawned in the group, also by each other. When one of them
-/// fails, or the body does, the others and the body are cancelled, and what failed is thrown together when all have ended.
+/// Calls `body(task_group&)` and waits for all tasks that were spawned in the group, also by each other. When one of
+/// them fails, or the body does, the others and the body are cancelled, and what failed is thrown together when all
+/// have ended.
 ///
-/// Suspends: yes, until all have ended. Errors: exception_group of what the tasks threw, in the order in which they ended,
-/// then what the body threw; a task that was cancelled alone does not count. `cancelled` if the caller was cancelled and
-/// nothing failed; if both, the exception_group, and `cancelled` again at the next suspension. not_in_task.
-/// Lifetime: never returns or throws before all tasks of the group have ended.
+/// Suspends: yes, until all have ended. Errors: exception_group of what the tasks threw, in the order in which they
+/// ended, then what the body threw; a task that was cancelled alone does not count. `cancelled` if the caller was
+/// cancelled and nothing failed; if both, the exception_group, and `cancelled` again at the next suspension.
+/// not_in_task. Lifetime: never returns or throws before all tasks of the group have ended.
 template <class Body>
 void with_task_group(Body&& body) {
   static_assert(std::is_void_v<std::invoke_result_t<Body&, task_group&>>,

@@ -20,8 +20,8 @@ struct future_access;  // for the library: the state behind a handle
 
 /// A handle of a task that does not own it: copied freely, destroyed without consequence for the task.
 ///
-/// Thread safety: any thread, at once; what it says may be past when it is read. Lifetime: may outlive task and runtime.
-/// Errors: invalid_state when it is default made.
+/// Thread safety: any thread, at once; what it says may be past when it is read. Lifetime: may outlive task and
+/// runtime. Errors: invalid_state when it is default made.
 class task_view {
  public:
   task_view() noexcept = default;
@@ -55,7 +55,8 @@ class task_view {
 
   template <class Function>
   done_callback on_done(Function&& f, spawn_site site = spawn_site::current()) const {
-    return detail::add_done_callback(state("task_view::on_done"), std::forward<Function>(f), site, "task_view::on_done");
+    return detail::add_done_callback(state("task_view::on_done"), std::forward<Function>(f), site,
+                                     "task_view::on_done");
   }
   std::size_t remove_on_done(const done_callback& what) const {
     return detail::remove_done_callback(state("task_view::remove_on_done"), what);
@@ -73,11 +74,11 @@ class task_view {
   detail::future_reference<detail::task_base> state_;
 };
 
-/// The tasks of the current runtime that are not done, in the order in which they were spawned on each shard; with a number,
-/// those pinned to that shard.
+/// The tasks of the current runtime that are not done, in the order in which they were spawned on each shard; with a
+/// number, those pinned to that shard.
 ///
-/// Suspends: no. Tasks that are spawned meanwhile, elsewhere, may be in it or not; all that were there before and are not done
-/// are. Errors: no_shard; std::bad_alloc. Thread safety: on a shard; from plain threads runtime::all_tasks().
+/// Suspends: no. Tasks that are spawned meanwhile, elsewhere, may be in it or not; all that were there before and are
+/// not done are. Errors: no_shard; std::bad_alloc. Thread safety: on a shard; from plain threads runtime::all_tasks().
 [[nodiscard]] std::vector<task_view> all_tasks();
 [[nodiscard]] std::vector<task_view> all_tasks(unsigned shard);
 

@@ -1,7 +1,7 @@
 // Work that must end by a time.
 //
-// A timeout cancels the task that is in it and turns the `cancelled` that comes out into timeout_error. It never leaves work
-// running behind its back: who does not stop when it is cancelled is waited for.
+// A timeout cancels the task that is in it and turns the `cancelled` that comes out into timeout_error. It never leaves
+// work running behind its back: who does not stop when it is cancelled is waited for.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,8 @@ class timeout_core;
 
 /// A timeout that the current task is in. with_timeout() makes one and passes it to what it calls.
 ///
-/// Thread safety: reschedule() and when(): the task that is in it, and what is pinned to that task's shard if the task is
+/// Thread safety: reschedule() and when(): the task that is in it, and what is pinned to that task's shard if the task
+/// is
 ///   pinned. expired(): any thread. Suspends: never.
 /// Lifetime: ends with the call that made it.
 class timeout_scope {
@@ -89,13 +90,13 @@ auto call_with_timeout(std::optional<time_point> deadline, Function&& f, const c
 
 }  // namespace detail
 
-/// Calls `f`, without arguments or with a timeout_scope&, and gives what it returns. When `span` has passed, the current task
-/// is cancelled; if `f` ends by that with `cancelled`, timeout_error is thrown in its place.
+/// Calls `f`, without arguments or with a timeout_scope&, and gives what it returns. When `span` has passed, the
+/// current task is cancelled; if `f` ends by that with `cancelled`, timeout_error is thrown in its place.
 ///
-/// `f` is called at once, also if `span` is 0 or less: it goes on to its first suspension then. If it ends before the cancel
-/// reaches it, or swallows it, what it returns is given; another exception of it is thrown as it is (expired() tells). A
-/// cancel by others stays `cancelled`. Of nested timeouts that pass together the outermost throws.
-/// Suspends: as `f` does. Errors: timeout_error; what `f` throws; not_in_task.
+/// `f` is called at once, also if `span` is 0 or less: it goes on to its first suspension then. If it ends before the
+/// cancel reaches it, or swallows it, what it returns is given; another exception of it is thrown as it is (expired()
+/// tells). A cancel by others stays `cancelled`. Of nested timeouts that pass together the outermost throws. Suspends:
+/// as `f` does. Errors: timeout_error; what `f` throws; not_in_task.
 template <class Representation, class Period, class Function>
 decltype(auto) with_timeout(std::chrono::duration<Representation, Period> span, Function&& f) {
   return detail::call_with_timeout(detail::time_after(now(), detail::to_duration(span)), std::forward<Function>(f),
@@ -114,9 +115,9 @@ decltype(auto) with_deadline(std::optional<time_point> deadline, Function&& f) {
   return detail::call_with_timeout(deadline, std::forward<Function>(f), "with_deadline");
 }
 
-/// Waits for a task or a future for at most `span` and gives what its get() gives. When `span` has passed, it is cancelled,
-/// and timeout_error is thrown once it has ended so; if it ends otherwise all the same, that counts. What is done already is
-/// taken, and a task that has not started never does, if `span` is 0 or less.
+/// Waits for a task or a future for at most `span` and gives what its get() gives. When `span` has passed, it is
+/// cancelled, and timeout_error is thrown once it has ended so; if it ends otherwise all the same, that counts. What is
+/// done already is taken, and a task that has not started never does, if `span` is 0 or less.
 ///
 /// A cancel of the caller cancels it, as get() does. shield() keeps it alive: `with_timeout(1s, [&] { shield(t); })`.
 /// Suspends: yes, unless it is done. Errors: timeout_error; what it throws; `cancelled`; not_in_task.

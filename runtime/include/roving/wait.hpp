@@ -53,12 +53,13 @@ auto wait_for_range(Range& range, wait_condition condition, time_point deadline)
 
 }  // namespace detail
 
-/// Waits until `condition` holds for the handles of a range (of tasks, futures, task_view; pointers to them, also to a common
-/// task_handle, or std::reference_wrapper), each counted once. Says which are done; takes no values, fetches no errors.
+/// Waits until `condition` holds for the handles of a range (of tasks, futures, task_view; pointers to them, also to a
+/// common task_handle, or std::reference_wrapper), each counted once. Says which are done; takes no values, fetches no
+/// errors.
 ///
-/// Suspends: yes, except that a roving task may not have to. A plain thread blocks. Errors: std::invalid_argument for an
-/// empty range; not_in_task (in a callback). A cancel of the caller ends the wait and leaves what is waited for alone.
-/// Lifetime: the handles must stay where they are; what is returned points to them.
+/// Suspends: yes, except that a roving task may not have to. A plain thread blocks. Errors: std::invalid_argument for
+/// an empty range; not_in_task (in a callback). A cancel of the caller ends the wait and leaves what is waited for
+/// alone. Lifetime: the handles must stay where they are; what is returned points to them.
 template <detail::waitable_range Range>
 auto wait(Range&& handles, wait_condition condition = all_completed) {
   static_assert(std::is_lvalue_reference_v<Range> || !detail::waitable<decltype(*std::begin(handles))>,

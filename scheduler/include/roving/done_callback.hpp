@@ -72,8 +72,8 @@ template <class Executor>
 class registration_with_executor final : public done_registration {
  public:
   registration_with_executor(counted_reference<done_function> what, Executor&& executor)
-      : done_registration{[](counted& self) noexcept { delete static_cast<registration_with_executor*>(&self); }, &deliver,
-                          std::move(what)},
+      : done_registration{[](counted& self) noexcept { delete static_cast<registration_with_executor*>(&self); },
+                          &deliver, std::move(what)},
         executor_{std::forward<Executor>(executor)} {}
 
  private:
@@ -92,8 +92,8 @@ class registration_with_executor final : public done_registration {
 
 }  // namespace detail
 
-/// A callable for on_done(). A copy is the same one, equal to it, and can be registered with any number of futures and tasks,
-/// and several times with one: each registration calls it once.
+/// A callable for on_done(). A copy is the same one, equal to it, and can be registered with any number of futures and
+/// tasks, and several times with one: each registration calls it once.
 ///
 /// Thread safety: as the callable; it runs where it was registered, which may be several shards.
 class done_callback {
@@ -102,8 +102,8 @@ class done_callback {
 
   /// Keeps `f`, which is called as `f()`.
   template <class Function>
-    requires(!std::is_same_v<std::decay_t<Function>, done_callback>)
-  explicit done_callback(Function&& f, spawn_site site = spawn_site::current())
+  requires(!std::is_same_v<std::decay_t<Function>, done_callback>) explicit done_callback(
+      Function&& f, spawn_site site = spawn_site::current())
       : function_{new detail::done_function_of<std::decay_t<Function>>{std::forward<Function>(f), site}} {}
 
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(function_); }
@@ -136,10 +136,12 @@ done_callback add_done_callback(future_base& of, Function&& f, spawn_site site, 
 }
 
 template <class Executor, class Function>
-done_callback add_done_callback_with(future_base& of, Executor&& executor, Function&& f, spawn_site site, const char* call) {
+done_callback add_done_callback_with(future_base& of, Executor&& executor, Function&& f, spawn_site site,
+                                     const char* call) {
   done_callback made = as_done_callback(std::forward<Function>(f), site);
-  add_registration(of, counted_reference<done_registration>{new registration_with_executor<Executor>{
-                           made.function(call), std::forward<Executor>(executor)}});
+  add_registration(of,
+                   counted_reference<done_registration>{new registration_with_executor<Executor>{
+                       made.function(call), std::forward<Executor>(executor)}});
   return made;
 }
 

@@ -61,7 +61,7 @@ struct attributes {
   roving::placement placement{};
   std::string_view name{};           // copied; "Task-N" when empty
   std::size_t stack_size_bytes = 0;  // 0: options.stack_size_bytes; rounded up to a size class
-  bool eager = false;                // runs at once, here, up to its first suspension (a pinned task of this shard only)
+  bool eager = false;  // runs at once, here, up to its first suspension (a pinned task of this shard only)
 };
 
 }  // namespace roving

@@ -11,9 +11,9 @@ namespace roving {
 
 /// A task or callback ran for long without suspending, and nothing else ran on its shard meanwhile.
 struct slow_slice {
-  std::string task;   // its name; "callback" for one
-  spawn_site site;    // where it was spawned or posted
-  duration took{};    // from one suspension to the next
+  std::string task;  // its name; "callback" for one
+  spawn_site site;   // where it was spawned or posted
+  duration took{};   // from one suspension to the next
   unsigned shard = 0;
 };
 

@@ -22,7 +22,8 @@ namespace detail {
 /// `span` from now on, held at the ends of what a time_point can say instead of wrapping around.
 [[nodiscard]] time_point time_after(time_point from, duration span) noexcept;
 
-/// Any duration as nanoseconds, held at the ends of what they can say. Throws std::invalid_argument for what is no number.
+/// Any duration as nanoseconds, held at the ends of what they can say. Throws std::invalid_argument for what is no
+/// number.
 template <class Representation, class Period>
 [[nodiscard]] constexpr duration to_duration(std::chrono::duration<Representation, Period> span) noexcept(
     !std::chrono::treat_as_floating_point_v<Representation>) {

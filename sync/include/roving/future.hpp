@@ -36,8 +36,9 @@ bool cancel_future_with(future_base& future, std::string_view message);
 template <class Value>
 class future_state : public future_base {
  public:
-  using held = std::conditional_t<std::is_void_v<Value>, char,
-                                  std::conditional_t<std::is_reference_v<Value>, std::remove_reference_t<Value>*, Value>>;
+  using held =
+      std::conditional_t<std::is_void_v<Value>, char,
+                         std::conditional_t<std::is_reference_v<Value>, std::remove_reference_t<Value>*, Value>>;
 
   future_state() noexcept : future_base{&operations} {}
   explicit future_state(const future_operations* special) noexcept : future_base{special} {}
@@ -110,20 +111,21 @@ class future_handle {
   /// Has `f` called when it is done; as soon as possible if it is. `f` is a callable, or a done_callback, which can be
   /// registered again and be removed.
   ///
-  /// It is posted to the shard of the caller, as by post(): never called inside this, or inside what completes the future,
-  /// and in the order of registration, tasks that wait counted in. What it throws goes to options.on_unhandled. It sees the
-  /// context_vars as they are now. When its runtime closes first it is never called.
-  /// Suspends: no. Errors: no_shard, runtime_closed. Thread safety: on a shard.
+  /// It is posted to the shard of the caller, as by post(): never called inside this, or inside what completes the
+  /// future, and in the order of registration, tasks that wait counted in. What it throws goes to options.on_unhandled.
+  /// It sees the context_vars as they are now. When its runtime closes first it is never called. Suspends: no. Errors:
+  /// no_shard, runtime_closed. Thread safety: on a shard.
   template <class Function>
   done_callback on_done(Function&& f, spawn_site site = spawn_site::current()) const {
     return detail::add_done_callback(state("future::on_done"), std::forward<Function>(f), site, "future::on_done");
   }
 
-  /// The same by way of an executor: anything with post(callable), which is called by whoever completes the future and must
-  /// not suspend. An lvalue is kept by reference and must outlive the future; an rvalue is moved in. Any thread.
+  /// The same by way of an executor: anything with post(callable), which is called by whoever completes the future and
+  /// must not suspend. An lvalue is kept by reference and must outlive the future; an rvalue is moved in. Any thread.
   template <class Executor, class Function>
-    requires(!std::is_convertible_v<Function, spawn_site>)
-  done_callback on_done(Executor&& executor, Function&& f, spawn_site site = spawn_site::current()) const {
+  requires(!std::is_convertible_v<Function, spawn_site>) done_callback
+      on_done(Executor&& executor, Function&& f, spawn_site site = spawn_site::current())
+  const {
     return detail::add_done_callback_with(state("future::on_done"), std::forward<Executor>(executor),
                                           std::forward<Function>(f), site, "future::on_done");
   }
@@ -135,9 +137,7 @@ class future_handle {
 
   /// Makes it cancelled: who waits gets `cancelled`, and the promise can't be kept any more. False when it is done.
   bool cancel() const { return state("future::cancel").cancel(nullptr); }
-  bool cancel(std::string_view message) const {
-    return detail::cancel_future_with(state("future::cancel"), message);
-  }
+  bool cancel(std::string_view message) const { return detail::cancel_future_with(state("future::cancel"), message); }
 
   /// Waits until it is done; throws nothing of it. A cancel of the caller ends the wait and leaves the future alone.
   ///
@@ -158,7 +158,9 @@ class future_handle {
   explicit future_handle(detail::future_reference<detail::future_state<Value>> of) noexcept : state_{std::move(of)} {}
 
   [[nodiscard]] detail::future_state<Value>& state(const char* call) const {
-    if (!state_) throw invalid_state{std::string{call} + ": the future has no promise (default made, moved from or emptied by get)"};
+    if (!state_)
+      throw invalid_state{std::string{call} +
+                          ": the future has no promise (default made, moved from or emptied by get)"};
     return *state_;
   }
 
@@ -181,7 +183,8 @@ class [[nodiscard]] future : public future_handle<Value> {
   /// Waits for the value and takes it; the future is empty then.
   ///
   /// Suspends: yes, unless it is done. A plain thread blocks. A cancel of the caller cancels the future, as it does in
-  /// asyncio. Errors: the exception that was set; `cancelled`; broken_promise; not_in_task; invalid_state without a promise.
+  /// asyncio. Errors: the exception that was set; `cancelled`; broken_promise; not_in_task; invalid_state without a
+  /// promise.
   Value get() {
     detail::future_state<Value>& of = this->state("future::get");
     const detail::future_reference<detail::future_state<Value>> keep = this->state_;
@@ -225,8 +228,8 @@ class [[nodiscard]] shared_future : public future_handle<Value> {
 
 /// The side that gives the value, once.
 ///
-/// Thread safety: the set_ and try_ functions from any thread, also at once: one of them wins. The rest needs it to itself.
-/// Lifetime: destroyed without having been kept it breaks: who waits gets broken_promise.
+/// Thread safety: the set_ and try_ functions from any thread, also at once: one of them wins. The rest needs it to
+/// itself. Lifetime: destroyed without having been kept it breaks: who waits gets broken_promise.
 template <class Value>
 class promise {
  public:
@@ -279,9 +282,7 @@ class promise {
   }
 
   /// Whether nobody wants the value any more, since the future was cancelled.
-  [[nodiscard]] bool cancelled() const noexcept {
-    return state_ && state_->status() == detail::outcome::cancelled;
-  }
+  [[nodiscard]] bool cancelled() const noexcept { return state_ && state_->status() == detail::outcome::cancelled; }
 
  private:
   detail::future_reference<detail::future_state<Value>> state_;

@@ -63,7 +63,9 @@ concept waitable = requires(const std::remove_cvref_t<Handle>& of) {
 
 /// The same with a value: a task, a shared_task, a future or a shared_future.
 template <class Handle>
-concept handle = waitable<Handle> && requires { typename std::remove_cvref_t<Handle>::value_type; };
+concept handle = waitable<Handle> && requires {
+  typename std::remove_cvref_t<Handle>::value_type;
+};
 
 /// A range of them, of pointers to them or of std::reference_wrapper.
 template <class Range>
@@ -82,7 +84,7 @@ concept body = std::invocable<std::decay_t<Function>> && !waitable<Function>;
 
 /// A range of callables of one type.
 template <class Range>
-concept body_range = !waitable_range<Range> && !body<Range> && requires(Range& of) {
+concept body_range = !waitable_range<Range> && !body<Range> && requires(Range & of) {
   { *std::begin(of) } -> body;
   std::end(of);
 };
@@ -114,7 +116,7 @@ template <class Handle>
 struct taken {
   using got = decltype(std::declval<Handle>().get());
   static constexpr bool would_dangle = !std::is_lvalue_reference_v<Handle> && std::is_lvalue_reference_v<got> &&
-                                       !std::is_reference_v<typename std::remove_cvref_t<Handle>::value_type>;
+      !std::is_reference_v<typename std::remove_cvref_t<Handle>::value_type>;
   using type = std::conditional_t<would_dangle, std::remove_cvref_t<got>, got>;
 };
 template <class Handle>

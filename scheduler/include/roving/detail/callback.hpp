@@ -1,7 +1,7 @@
 // A callable that a shard's loop will call, once, at once or at a time; and how it is taken back.
 //
-// It is one block of memory: the link for the queue, the timer if it has one, and the callable behind them. The queue (the
-// timer wheel) has a reference to it, and so has every handle.
+// It is one block of memory: the link for the queue, the timer if it has one, and the callable behind them. The queue
+// (the timer wheel) has a reference to it, and so has every handle.
 //
 // I1  The callable is called or destroyed by whoever takes the block's phase from waiting: the loop, or cancel().
 // I2  Who takes the block out of a queue or a wheel lets go of that queue's reference.
@@ -55,7 +55,8 @@ class callback : public posted_callback, public counted {
   friend struct callbacks;  // callback.cpp
   enum class phase : std::uint8_t { waiting, taken };
 
-  callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of, spawn_site site) noexcept;
+  callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
+           spawn_site site) noexcept;
   ~callback() = default;
 
   [[nodiscard]] bool take() noexcept {

@@ -6,16 +6,17 @@
 //                             claim(): the waiter never parks, commit() says so
 //
 // Every wait has an epoch, which arm() and prepare() count up. Who may end a wait keeps its epoch, so that a late timer
-// or event can't hit a later wait of the same task. There is no way back from claimed: the next arm() or prepare() leads
-// on, so that coming back from a wait costs no write.
+// or event can't hit a later wait of the same task. There is no way back from claimed: the next arm() or prepare()
+// leads on, so that coming back from a wait costs no write.
 //
 // arm() is for a wait whose other side can't claim before the task has left its stack, since a lock is held across the
 // switch. prepare() and commit() are for waits on several things at once: claims may come from prepare() on.
 //
-// A cancel claims a parked task as an event does. Where the task does not wait in a way that can be claimed, it marks the
-// task instead (`pending`), and the mark is taken at the next suspension point. A task that waits for another future
-// (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that. While it does so
-// it holds a pin, and a task that comes back waits until no pin is left: what is awaited stays readable.
+// A cancel claims a parked task as an event does. Where the task does not wait in a way that can be claimed, it marks
+// the task instead (`pending`), and the mark is taken at the next suspension point. A task that waits for another
+// future
+// (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that. While it does
+// so it holds a pin, and a task that comes back waits until no pin is left: what is awaited stays readable.
 //
 // Rejected: a lock a task for all of this (a second atomic operation on the way out), and clearing the word on the way
 // back (likewise).
@@ -110,9 +111,8 @@ class basic_claim_word {
   /// Ends a wait that arm() or prepare() refused to begin, as if a cancel had claimed it: takes the mark. Owner side.
   void end_by_mark() noexcept {
     word seen = word_.load(std::memory_order_relaxed);
-    while (!word_.compare_exchange_weak(
-        seen, (((seen >> epoch_shift) + 1) << epoch_shift) | (word{3} << winner_shift), std::memory_order_acq_rel,
-        std::memory_order_relaxed)) {
+    while (!word_.compare_exchange_weak(seen, (((seen >> epoch_shift) + 1) << epoch_shift) | (word{3} << winner_shift),
+                                        std::memory_order_acq_rel, std::memory_order_relaxed)) {
     }
   }
 
@@ -156,7 +156,7 @@ class basic_claim_word {
 
   static constexpr word ended(word seen, winner who) noexcept {
     return (seen & ~(parked | preparing | mask_bit | forward_bit | winner_bits)) |
-           (static_cast<word>(who) << winner_shift);
+        (static_cast<word>(who) << winner_shift);
   }
 
   bool begin(wait_mode mode, word phase) noexcept {

@@ -1,13 +1,15 @@
 // What context_vars hold, and how it travels: a task copies its spawner's values, a callback those of who registers it.
 //
 // A context is a set of values that does not change: copying one is counting one reference, and nothing at all where no
-// variable was ever set. Setting a variable makes a new set and puts it in place of the old one, for the task (callback,
-// thread) that sets it alone; whoever copied before keeps the old one. So a child's writes are invisible to its parent.
+// variable was ever set. Setting a variable makes a new set and puts it in place of the old one, for the task
+// (callback, thread) that sets it alone; whoever copied before keeps the old one. So a child's writes are invisible to
+// its parent.
 //
 // Setting costs time in proportion to the number of variables, which are few. Rejected for that: a tree that shares its
 // branches, which pays at every read.
 //
-// Where the current set is: in a task, its own; in a callback, the one captured for it; on a plain thread, the thread's.
+// Where the current set is: in a task, its own; in a callback, the one captured for it; on a plain thread, the
+// thread's.
 //
 // I1  What two references stand for is not written. Who holds the only one may write.
 // I2  A key is counted by its variable and by every set that has a value of it: while a set names a variable, no other

@@ -67,8 +67,8 @@ class future_base {
   [[nodiscard]] bool try_add_reference() noexcept;
 
   void release() noexcept {
-    // Alone: nobody can add a reference any more, so that no atomic operation is needed. Not so for a task, which is also
-    // found by walking over its slab.
+    // Alone: nobody can add a reference any more, so that no atomic operation is needed. Not so for a task, which is
+    // also found by walking over its slab.
     if ((!is_task() && references_.load(std::memory_order_acquire) == 1) ||
         references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
       operations_->destroy(*this);

@@ -1,5 +1,5 @@
-// A callable that runs on another thread while its caller waits: what the compiler knows of it, and the place for what it
-// returns.
+// A callable that runs on another thread while its caller waits: what the compiler knows of it, and the place for what
+// it returns.
 #pragma once
 
 #include <memory>

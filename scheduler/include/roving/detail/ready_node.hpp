@@ -1,5 +1,5 @@
-// What can stand in a ready queue: a task that may run on, or a callback. One intrusive link serves every queue, since a
-// thing is ready at most once at a time.
+// What can stand in a ready queue: a task that may run on, or a callback. One intrusive link serves every queue, since
+// a thing is ready at most once at a time.
 #pragma once
 
 #include <cstdint>

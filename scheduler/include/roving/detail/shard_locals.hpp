@@ -1,5 +1,5 @@
-// What a shard keeps for shard_locals: values by key. The key's address names it, and can't be used again while a shard has a
-// value for it, since that counts it.
+// What a shard keeps for shard_locals: values by key. The key's address names it, and can't be used again while a shard
+// has a value for it, since that counts it.
 #pragma once
 
 #include <atomic>
@@ -32,6 +32,7 @@ class shard_local_value {
 [[nodiscard]] shard_local_value* find_shard_local(const shard_local_key& key);
 
 /// Adds one, unless there is one by now; returns what is there then.
-shard_local_value* add_shard_local(const counted_reference<shard_local_key>& key, std::unique_ptr<shard_local_value> made);
+shard_local_value* add_shard_local(const counted_reference<shard_local_key>& key,
+                                   std::unique_ptr<shard_local_value> made);
 
 }  // namespace roving::detail

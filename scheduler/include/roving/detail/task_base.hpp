@@ -1,9 +1,9 @@
 // The core of a task: its outcome, its claim word, its placement, and a block of memory in which its callable lies.
 //
-// All tasks have blocks of one size, from the slab of the shard that spawned them. A block is a task_base for ever: it is
-// constructed once, when its chunk of memory is made, and reset for each use, so that those who walk over blocks
-// (all_tasks, shutdown) may look at any of them at any time and ask for a reference. What is used anew for each task, its
-// callable and later its value, lies in `storage`.
+// All tasks have blocks of one size, from the slab of the shard that spawned them. A block is a task_base for ever: it
+// is constructed once, when its chunk of memory is made, and reset for each use, so that those who walk over blocks
+// (all_tasks, shutdown) may look at any of them at any time and ask for a reference. What is used anew for each task,
+// its callable and later its value, lies in `storage`.
 #pragma once
 
 #include <algorithm>
@@ -31,8 +31,8 @@ struct task_base;
 
 /// What the compiler knows of the callable and the value of a task, for code that does not.
 struct task_operations {
-  void (*invoke)(task_base&);                          // calls it, leaves the value in place of the callable
-  void (*destroy_callable)(task_base&) noexcept;       // it never ran
+  void (*invoke)(task_base&);                     // calls it, leaves the value in place of the callable
+  void (*destroy_callable)(task_base&) noexcept;  // it never ran
   void (*destroy_value)(task_base&) noexcept;
   void* (*value_address)(task_base&) noexcept;
 };
@@ -124,8 +124,9 @@ void queue_task(task_base& task);
 // --- the typed part -------------------------------------------------------------------------------------------------
 
 template <class Value>
-using stored = std::conditional_t<std::is_void_v<Value>, char,
-                                  std::conditional_t<std::is_reference_v<Value>, std::remove_reference_t<Value>*, Value>>;
+using stored =
+    std::conditional_t<std::is_void_v<Value>, char,
+                       std::conditional_t<std::is_reference_v<Value>, std::remove_reference_t<Value>*, Value>>;
 
 /// A callable and its value in a task's storage, by turns; on the heap when they are too large for it.
 template <class Callable, class Value>
@@ -149,11 +150,11 @@ struct task_body {
     if constexpr (is_inline) {
       ::new (task.storage()) Callable(std::forward<Source>(source));
     } else {
-      void* const heap = ::operator new(size_bytes, std::align_val_t{alignment});
+      void* const heap = ::operator new (size_bytes, std::align_val_t{alignment});
       try {
         ::new (heap) Callable(std::forward<Source>(source));
       } catch (...) {
-        ::operator delete(heap, std::align_val_t{alignment});
+        ::operator delete (heap, std::align_val_t{alignment});
         throw;
       }
       ::new (task.storage()) void*(heap);
@@ -199,7 +200,7 @@ struct task_body {
   }
 
   static void release(task_base& task) noexcept {
-    if constexpr (!is_inline) ::operator delete(place(task), std::align_val_t{alignment});
+    if constexpr (!is_inline) ::operator delete (place(task), std::align_val_t{alignment});
   }
 
   static constexpr task_operations operations{&invoke, &destroy_callable, &destroy_value, &place};

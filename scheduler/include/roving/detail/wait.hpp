@@ -6,9 +6,9 @@
 //       park(self, lock_);                       unlock it
 //       lock it again; waiters_.erase(self)      make_ready(wakes)
 //
-// park() leaves the task's stack first and unlocks afterwards, so that nobody sees a task as parked that still runs. Who
-// grants claims the waiter under the lock; who lost to a cancel or a timeout finds the claim refused. The waiter takes
-// itself off the list after it woke, under the lock: nobody else unlinks it.
+// park() leaves the task's stack first and unlocks afterwards, so that nobody sees a task as parked that still runs.
+// Who grants claims the waiter under the lock; who lost to a cancel or a timeout finds the claim refused. The waiter
+// takes itself off the list after it woke, under the lock: nobody else unlinks it.
 //
 // A plain thread can wait in the same way; it blocks.
 #pragma once
@@ -45,7 +45,7 @@ struct waiter {
   claim_word::word epoch;
   waiter* next = nullptr;
   waiter* previous = nullptr;
-  bool granted = false;  // set by grant(): an event won, whatever came after it
+  bool granted = false;   // set by grant(): an event won, whatever came after it
   waiting_thread thread;  // stands for the plain thread, if it is one
 };
 
@@ -56,8 +56,8 @@ bool claim(waiter& self, winner who, ready_list& wakes) noexcept;
 bool grant(waiter& self, ready_list& wakes) noexcept;
 
 /// Parks the current task (blocks the current thread) until `self` is claimed; `held` is locked by the caller and is
-/// unlocked once the task's stack is left. A cancel wins as soon as one is requested, unless the task is in no_cancel or
-/// unwinding. `granted` may be true together with `cancelled`: what was granted must be passed on then.
+/// unlocked once the task's stack is left. A cancel wins as soon as one is requested, unless the task is in no_cancel
+/// or unwinding. `granted` may be true together with `cancelled`: what was granted must be passed on then.
 [[nodiscard]] wait_end park(waiter& self, spin_lock& held) noexcept;
 
 /// The same, until `deadline` at the latest.
