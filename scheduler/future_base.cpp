@@ -124,7 +124,7 @@ wait_end future_base::wait(const char* call, time_point deadline) {
     return wait_end::event;
   }
   const wait_end end = park_until(node.self, lock_, deadline);
-  if (!node.self.granted) unsubscribe(node);
+  if (end != wait_end::event) unsubscribe(node);  // under its lock: who completes it may be at the node at this moment
   return end;
 }
 

@@ -2,6 +2,7 @@
 // outlive them.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <string>
@@ -226,4 +227,20 @@ TEST_CASE("lifecycle: 100,000 parked tasks", "[lifecycle]") {
     for (auto& each : all) each.join();
   });
   CHECK(woken == count);
+}
+
+TEST_CASE("lifecycle: a timed join that races with the end of its task touches nothing that is gone", "[lifecycle]") {
+  const unsigned shards = GENERATE(2u, 4u);
+  int rounds = 0;
+  roving::run({.shards = shards}, [&] {
+    for (int i = 0; i < 3000; ++i) {
+      auto task = roving::spawn(roving::on_shard(1), [i] { roving::sleep_for(std::chrono::microseconds{i % 7}); });
+      (void)task.join_for(std::chrono::microseconds{i % 11});
+      std::byte frame[256];  // where the wait's own frame was
+      std::fill(std::begin(frame), std::end(frame), std::byte{0x55});
+      task.join();
+      ++rounds;
+    }
+  });
+  CHECK(rounds == 3000);
 }
