@@ -202,6 +202,14 @@ const Kind& as(const json& from, const char* what) {
 
 }  // namespace
 
+json::json() noexcept = default;
+json::json(any_value of) noexcept : value{std::move(of)} {}
+json::json(const json&) = default;
+json::json(json&&) noexcept = default;
+json& json::operator=(const json&) = default;
+json& json::operator=(json&&) noexcept = default;
+json::~json() = default;
+
 std::int64_t json::as_number() const { return as<std::int64_t>(*this, "an integer"); }
 const std::string& json::as_text() const { return as<std::string>(*this, "a text"); }
 const json_list& json::as_list() const { return as<json_list>(*this, "a list"); }

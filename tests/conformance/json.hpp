@@ -25,7 +25,18 @@ using json_members = std::vector<std::pair<std::string, json>>;
 
 /// The as_... members throw json_error where the value is something else.
 struct json {
-  std::variant<std::monostate, bool, std::int64_t, double, std::string, json_list, json_members> value;
+  using any_value = std::variant<std::monostate, bool, std::int64_t, double, std::string, json_list, json_members>;
+
+  // Not in the class: where json is not complete yet, clang can't take the lists apart.
+  json() noexcept;
+  json(any_value of) noexcept;  // NOLINT: whatever can be a value
+  json(const json&);
+  json(json&&) noexcept;
+  json& operator=(const json&);
+  json& operator=(json&&) noexcept;
+  ~json();
+
+  any_value value;
 
   [[nodiscard]] bool is_null() const noexcept { return std::holds_alternative<std::monostate>(value); }
   [[nodiscard]] std::int64_t as_number() const;
