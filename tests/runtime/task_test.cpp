@@ -581,7 +581,7 @@ TEST_CASE("C41 context_var: plain threads have their own, which main and what th
   auto token = variable.set(1);
   std::vector<int> seen;
   int in_thread = -1;
-  int submitted = -1;
+  std::atomic<int> submitted{-1};
   {
     roving::runtime all{{.shards = shards}};
     variable.set(2);  // the runtime has its copy
