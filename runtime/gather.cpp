@@ -12,6 +12,7 @@
 #include <roving/error.hpp>
 
 #include "runtime/watcher.hpp"
+#include "scheduler/inline_join.hpp"
 #include "scheduler/this_shard.hpp"
 
 namespace roving::detail {
@@ -45,6 +46,14 @@ class gather_state final : public watcher {
     for (node& each : nodes_)
       if (each.watched->is_done() || !watch(each)) done.push_back(&each);
     for (node* const each : done) told(*each);
+  }
+
+  // Runs the newest of them inline, until one is found that can't be: the oldest are for those who steal.
+  void run_unstarted(const char* call) noexcept {
+    for (auto each = nodes_.rbegin(); each != nodes_.rend() && !is_done(); ++each) {
+      future_base& child = *each->watched;
+      if (!child.is_task() || !join_inline(static_cast<task_base&>(child), *this, call)) return;
+    }
   }
 
   // Nobody waits any more. What fails from now on is not reported.
@@ -146,6 +155,7 @@ std::size_t gather_futures(std::span<future_base* const> futures, gather_rule ru
   for (const std::size_t place : first_places(futures)) different.push_back(futures[place]);
   const future_reference<gather_state> all{new gather_state{futures, different, rule, call}};
   all->begin();
+  if (rule == gather_rule::cancel_on_failure || rule == gather_rule::settled) all->run_unstarted(call);
   const bool has_cancel = all->await(call);
   all->abandon();
   if (has_cancel && !all->failed_by_cancellation()) throw_cancelled();

@@ -2,6 +2,7 @@
 #include <roving/task_group.hpp>
 
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,8 @@
 
 #include "runtime/task_group_core.hpp"
 #include "runtime/watcher.hpp"
+#include "scheduler/inline_join.hpp"
+#include "scheduler/wait_parts.hpp"
 
 namespace roving::detail {
 namespace {
@@ -236,6 +239,68 @@ void task_group_core::cancel() {
 
 // --- the end ---------------------------------------------------------------------------------------------------------
 
+// What the parent awaits while it runs a child inline: a cancel of the parent stops all of them, and stays with the
+// parent, which throws it when it is back. May be asked by who comes late, when the group is gone.
+class task_group_core::parent_cancels final : public future_base {
+ public:
+  explicit parent_cancels(task_group_core& of) noexcept : future_base{&operations}, group_{&of} {}
+
+  void forget_group() noexcept {
+    const std::lock_guard guard{lock()};
+    group_ = nullptr;
+  }
+
+ private:
+  static bool cancel_group(future_base& future, const cancel_message&) noexcept {
+    task_group_core* group = nullptr;
+    bool aborts = false;
+    {
+      const std::lock_guard hold{future.lock()};
+      group = static_cast<parent_cancels&>(future).group_;
+      if (group == nullptr) return false;
+      const std::lock_guard guard{group->lock_};
+      ++group->running_;  // the parent may not leave before its children's cancels have come
+      aborts = group->begin_abort();
+      if (aborts) group->parent_was_cancelled_ = true;
+    }
+    if (aborts) group->cancel_children();
+    ready_list wakes;
+    {
+      const std::lock_guard guard{group->lock_};
+      group->uncount(wakes);
+    }
+    make_ready(wakes);
+    return false;  // nothing was taken: it stays with the parent
+  }
+  static void destroy(future_base& self) noexcept { delete static_cast<parent_cancels*>(&self); }
+  static constexpr future_operations operations{&cancel_group, &destroy, false};
+
+  task_group_core* group_;  // guarded by lock()
+};
+
+future_reference<task_base> task_group_core::newest_child() noexcept {
+  const std::lock_guard guard{lock_};
+  return children_.last != nullptr ? future_reference<task_base>::share(*children_.last->task)
+                                   : future_reference<task_base>{};
+}
+
+// Runs the newest children inline until one is found that can't be: the oldest are for those who steal. Says whether
+// the parent was cancelled meanwhile, and nothing of whether all have ended.
+task_group_core::wait_result task_group_core::run_unstarted(const char* call) noexcept {
+  if (!parent_->roving) return wait_result::all_ended;
+  future_reference<parent_cancels> cancels;
+  while (const future_reference<task_base> child = newest_child()) {
+    if (!child->roving || child->taken.load(std::memory_order_relaxed)) break;
+    if (!cancels) cancels = future_reference<parent_cancels>{new (std::nothrow) parent_cancels{*this}};
+    if (!cancels || !join_inline(*child, *cancels, call)) break;
+  }
+  if (!cancels) return wait_result::all_ended;
+  cancels->forget_group();
+  if (!take_pending_cancel()) return wait_result::all_ended;
+  const std::lock_guard guard{lock_};
+  return parent_was_cancelled_ || !aborting_ ? wait_result::cancelled_first : wait_result::cancelled_again;
+}
+
 // Waits until all have ended, or the parent is cancelled, for the first time or when the group is being cancelled
 // already.
 task_group_core::wait_result task_group_core::wait_for_children(const char* call) noexcept {
@@ -266,8 +331,8 @@ void task_group_core::leave(const std::exception_ptr& body, bool body_was_cancel
 
   // As long as children run the parent stays, however often it is cancelled. The first cancel stops them.
   bool swallowed_cancel = false;
-  for (;;) {
-    const wait_result ended = wait_for_children(call);
+  for (wait_result ended = run_unstarted(call);; ended = wait_result::all_ended) {
+    if (ended == wait_result::all_ended) ended = wait_for_children(call);
     if (ended == wait_result::all_ended) break;
     if (ended == wait_result::cancelled_again) {
       swallowed_cancel = true;

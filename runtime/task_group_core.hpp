@@ -84,6 +84,9 @@ class task_group_core {
   void abort() noexcept;
   void uncount(ready_list& wakes) noexcept;
   enum class wait_result : std::uint8_t { all_ended, cancelled_first, cancelled_again };
+  class parent_cancels;
+  [[nodiscard]] future_reference<task_base> newest_child() noexcept;
+  [[nodiscard]] wait_result run_unstarted(const char* call) noexcept;
   [[nodiscard]] wait_result wait_for_children(const char* call) noexcept;
   [[nodiscard]] std::exception_ptr take_errors(const std::exception_ptr& of_body);
 
@@ -107,6 +110,7 @@ class task_group_core {
   bool aborting_ = false;
   bool parent_cancel_requested_ = false;
   bool cancel_called_ = false;
+  bool parent_was_cancelled_ = false;  // while it ran a child inline; it began the abort
 
   node own_[4];
 };

@@ -102,6 +102,13 @@ class bounded_deque {
     return last;
   }
 
+  /// What pop() would take, if no thief is faster; may be taken already, so not to be looked into. Owner only.
+  [[nodiscard]] const Element* newest() const noexcept {
+    const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);  // I1: our own write
+    if (top_.load(std::memory_order_relaxed) >= bottom) return nullptr;   // stale is safe
+    return slot(bottom - 1).load(std::memory_order_relaxed);              // I1: our own write
+  }
+
   /// Takes the oldest element; none when empty or when somebody else was faster. Anybody, the owner too.
   [[nodiscard]] steal_result steal() noexcept {
     std::int64_t top = top_.load(std::memory_order_seq_cst);              // [last]

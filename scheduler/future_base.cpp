@@ -8,6 +8,9 @@
 #include <roving/detail/task_base.hpp>
 #include <roving/error.hpp>
 
+#include "scheduler/inline_join.hpp"
+#include "scheduler/wait_parts.hpp"
+
 namespace roving::detail {
 namespace {
 
@@ -103,6 +106,8 @@ bool future_base::await(const char* call) {
   if (is_done()) return false;
   if (is_task() && current_task() == static_cast<task_base*>(this))
     throw broken_contract{std::string{call} + ": a task can't await itself"};
+  if (is_task() && join_inline(static_cast<task_base&>(*this), *this, call))
+    return take_pending_cancel() && status() != outcome::cancelled;
   future_waiter node{call};
   lock_.lock();
   if (!subscribe_locked(node)) {

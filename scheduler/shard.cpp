@@ -25,6 +25,14 @@ void count(Counter& counter, std::uint64_t by = 1) noexcept {  // one writer
 
 task_base& as_task(ready_node& node) noexcept { return static_cast<task_base&>(static_cast<parkable&>(node)); }
 
+// For whoever took `entry` off a queue of fresh tasks. Null when somebody has run the task inline before: then the
+// entry had a reference.
+task_base* claim_fresh(task_base* entry) noexcept {
+  if (entry == nullptr || !entry->taken.exchange(true, std::memory_order_acq_rel)) return entry;
+  entry->release();
+  return nullptr;
+}
+
 // A fiber runs one task after another until no unstarted one is next.
 void fiber_main(void* argument, thread_anchor&) noexcept {
   auto& self = *static_cast<fiber*>(argument);
@@ -92,6 +100,7 @@ bool shard::finished_running() const noexcept {
 }
 
 void shard::drop_what_is_left() noexcept {
+  while (task_base* const entry = fresh_.pop()) ROVING_ASSERT(claim_fresh(entry) == nullptr);  // joined inline
   drain_inbox();
   due_.splice(pinned_timers_.expire(time_point::max()));
   generation_left_ = 0;
@@ -218,7 +227,7 @@ void shard::look_at_the_clock() noexcept {
 
 task_base* shard::next_roving() noexcept {
   if (++roving_picks_ % oldest_fresh_every == 0) {
-    if (task_base* const oldest = fresh_.steal().element) return oldest;
+    if (task_base* const oldest = claim_fresh(fresh_.steal().element)) return oldest;
     if (ready_node* const node = scheduler_.overflow().pop()) return &as_task(*node);
   }
   for (;;) {
@@ -226,7 +235,8 @@ task_base* shard::next_roving() noexcept {
     if (woken.element != nullptr) return woken.element;
     if (!woken.lost_race) break;
   }
-  if (task_base* const newest = fresh_.pop()) return newest;
+  while (task_base* const newest = fresh_.pop())
+    if (task_base* const task = claim_fresh(newest)) return task;
   if (scheduler_.overflow().looks_empty()) return nullptr;
   ready_node* const node = scheduler_.overflow().pop();
   return node != nullptr ? &as_task(*node) : nullptr;
@@ -339,6 +349,28 @@ void shard::run_eagerly(task_base& task) noexcept {
   slice_began_ = began;  // who waited for its first step is still in its own
 }
 
+bool shard::has_time_for_one_inline() noexcept {
+  if (--until_clock_ == 0) look_at_the_clock();
+  if (interrupted_) return false;
+  if (roving_left_ == 0) {  // the turn is over; the next one may begin if it has nothing else to do
+    if (generation_left_ != 0 || !ready_.empty() || !woken_.looks_empty() || stop_requested_ || timers_wanted_ ||
+        scheduler_.options().poll_every_generation || !inbox_.looks_empty())
+      return false;
+    roving_left_ = scheduler_.options().roving_per_turn;
+  }
+  --roving_left_;
+  return true;
+}
+
+bool shard::take_unstarted(task_base& task) noexcept {
+  if (fresh_.newest() == &task)
+    if (task_base* const entry = fresh_.pop()) return claim_fresh(entry) != nullptr;
+  task.add_reference();  // for the entry, which stays where it is
+  if (!task.taken.exchange(true, std::memory_order_acq_rel)) return true;
+  task.release();
+  return false;
+}
+
 void shard::look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept {
   const duration took = now() - since;
   if (took >= *scheduler_.options().slow_slice) scheduler_.report_slow(task, site, took, index_);
@@ -372,7 +404,7 @@ void shard::spill(bounded_deque<task_base>& full) noexcept {
   for (std::size_t moved = 0; moved < full.capacity() / 2; ++moved) {
     task_base* const oldest = full.steal().element;
     if (oldest == nullptr) break;
-    scheduler_.overflow().push(*oldest);
+    if (&full == &woken_ || claim_fresh(oldest) != nullptr) scheduler_.overflow().push(*oldest);
   }
 }
 
@@ -597,13 +629,14 @@ task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
     if (first != nullptr && to.size_estimate() >= to.capacity()) break;
     const auto stolen = from.steal();
     if (stolen.element == nullptr) break;
-    ++got;
     if (first == nullptr) {
-      first = stolen.element;
+      first = &from == &victim.woken_ ? stolen.element : claim_fresh(stolen.element);
+      if (first == nullptr) continue;
     } else {
       const bool fits = to.push(*stolen.element);  // ours, and there was room
       ROVING_ASSERT(fits);
     }
+    ++got;
   }
   if (got > 1) count(stolen_, got - 1);
   return first;

@@ -2,7 +2,9 @@
 //
 // Queues (decisions D5 and D6 of docs/architecture.md say why these):
 //   ready_   pinned tasks and callbacks of this shard, first in first out, a generation at a time. The owner's alone.
-//   fresh_   roving tasks that nobody started: the owner takes the newest, thieves the oldest.
+//   fresh_   roving tasks that nobody started: the owner takes the newest, thieves the oldest. One that was joined
+//   inline
+//            is in there still, and is passed over (inline_join.hpp).
 //   woken_   roving tasks that were parked and are ready again: everybody takes the oldest.
 //   inbox_   pinned work from other threads; drained whole at the start of a turn.
 //   and the scheduler's overflow queue, for roving work that found no room or came from off every shard.
@@ -107,6 +109,14 @@ class shard {
   /// Runs a pinned task of this shard at once, up to its first suspension.
   void run_eagerly(task_base& task) noexcept;
 
+  /// Whether the task that runs may run another one as a call, as far as the turn goes: what is pinned here and what
+  /// was woken must not wait longer for that. Counts it.
+  [[nodiscard]] bool has_time_for_one_inline() noexcept;
+
+  /// Takes a roving task that nobody has started out of all queues, to run it at once. The caller has a reference to
+  /// it.
+  [[nodiscard]] bool take_unstarted(task_base& task) noexcept;
+
   /// Runs fibers that have ended: gives back the stack, or goes on with the next unstarted task. See fiber_main.
   [[nodiscard]] bool adopt_next(fiber& ended) noexcept;
 
@@ -124,6 +134,13 @@ class shard {
   void slice_ended(time_point since, const task_base* task, spawn_site site) noexcept {
     if (debug_) [[unlikely]]
       look_at_slice(since, task, site);
+  }
+
+  /// A slice begins.
+  void count_slice() noexcept {
+    slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (debug_) [[unlikely]]
+      slice_began_ = now();
   }
 
   /// The same for the task that runs: when it leaves, and when it ends.
@@ -187,11 +204,6 @@ class shard {
   [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
   [[nodiscard]] context& next_context(fiber& leaving) noexcept;
   void look_at_the_clock() noexcept;
-  void count_slice() noexcept {
-    slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    if (debug_) [[unlikely]]
-      slice_began_ = now();
-  }
   void look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept;
 
   // having nothing to do

@@ -188,6 +188,7 @@ void task_base::recycle() noexcept {
   awaits = nullptr;
   waits_in.store(nullptr, std::memory_order_relaxed);
   first_ = last_ = nullptr;
+  taken.store(false, std::memory_order_relaxed);
   claims.reuse();
   fetched_.store(false, std::memory_order_relaxed);
   message_stays_ = false;

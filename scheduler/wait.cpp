@@ -13,15 +13,12 @@
 #include "scheduler/shard.hpp"
 #include "scheduler/this_shard.hpp"
 #include "scheduler/thread_wait.hpp"
+#include "scheduler/wait_parts.hpp"
 
 namespace roving::detail {
 namespace {
 
 task_base& as_task(parkable& node) noexcept { return static_cast<task_base&>(node); }
-
-bool is_masked(const shard& here, const task_base& task) noexcept {
-  return task.no_cancel_depth != 0 || here.is_unwinding();
-}
 
 // A park that refused because a cancel was pending ends as if the cancel had claimed it, one generation later.
 void end_by_mark(task_base& task) noexcept {
@@ -62,14 +59,7 @@ void arm_forwarding(void* argument) noexcept {
   leaving.task->add_reference();
   leaving.awaited->add_reference();
   leaving.held->unlock();
-  if (leaving.task->claims.take_pending()) {
-    cancel_message message;
-    {
-      const std::lock_guard guard{leaving.task->lock()};
-      if (leaving.task->extras) message = leaving.task->extras->marked;
-    }
-    if (!leaving.awaited->cancel(message)) leaving.task->claims.mark();
-  }
+  pass_on_mark(*leaving.task, *leaving.awaited);
   leaving.awaited->release();
   leaving.task->release();
 }
@@ -100,6 +90,14 @@ void commit(void* argument) noexcept {
   if (!task.claims.commit()) make_ready(task);  // claimed on the way
 }
 
+bool take_pending(task_base& task) noexcept {
+  if (!task.claims.is_pending()) return false;
+  const std::lock_guard guard{task.lock()};
+  if (!task.claims.take_pending()) return false;
+  if (task.extras) task.extras->delivered = task.extras->marked;
+  return true;
+}
+
 // Back on its stack: what ended the wait, once nobody reads any more what it waited for.
 wait_end settle(task_base& task, bool masked) noexcept {
   const winner who = task.claims.settled();
@@ -108,13 +106,7 @@ wait_end settle(task_base& task, bool masked) noexcept {
     task.claims.take_pending();  // a second cancel before the first was thrown is the same throw
     return wait_end::cancelled;
   }
-  if (!masked && task.claims.is_pending()) {
-    const std::lock_guard guard{task.lock()};
-    if (task.claims.take_pending()) {
-      if (task.extras) task.extras->delivered = task.extras->marked;
-      return wait_end::cancelled;
-    }
-  }
+  if (!masked && take_pending(task)) return wait_end::cancelled;
   return who == winner::timeout ? wait_end::timeout : wait_end::event;
 }
 
@@ -267,11 +259,23 @@ bool yield_now(const char* call) {
   if (task == nullptr) throw not_in_task{call};
   const bool masked = is_masked(*here, *task);
   here->yield();
-  if (masked || !task->claims.is_pending()) return false;
-  const std::lock_guard guard{task->lock()};
-  if (!task->claims.take_pending()) return false;
-  if (task->extras) task->extras->delivered = task->extras->marked;
-  return true;
+  return !masked && take_pending(*task);
+}
+
+bool take_pending_cancel() noexcept {
+  shard* const here = this_shard();
+  task_base* const task = here != nullptr ? here->current() : nullptr;
+  return task != nullptr && !is_masked(*here, *task) && take_pending(*task);
+}
+
+void pass_on_mark(task_base& task, future_base& awaited) noexcept {
+  if (!task.claims.take_pending()) return;
+  cancel_message message;
+  {
+    const std::lock_guard guard{task.lock()};
+    if (task.extras) message = task.extras->marked;
+  }
+  if (!awaited.cancel(message)) task.claims.mark();
 }
 
 void throw_cancelled() {

@@ -52,9 +52,9 @@ struct alignas(16) task_base : parkable, future_base {
   // --- set by spawn, read by all
   bool roving = false;
   bool eager = false;
-  std::atomic<bool> started{false};  // claimed by whoever runs it first
-  std::uint32_t home_index = 0;      // of home, which may be gone when somebody asks
-  shard* home = nullptr;             // the shard it is pinned to, or on which it was spawned
+  std::atomic<bool> taken{false};  // roving: by whoever runs it first, see inline_join.hpp
+  std::uint32_t home_index = 0;    // of home, which may be gone when somebody asks
+  shard* home = nullptr;           // the shard it is pinned to, or on which it was spawned
   std::uint32_t site_line = 0;
   const char* site_file = "";
   const task_operations* body = nullptr;
