@@ -22,10 +22,10 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/io_direction.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
@@ -146,7 +146,7 @@ class descriptor_table : public std::enable_shared_from_this<descriptor_table> {
   std::uint32_t first_free_ = no_slot;
   // [slot] slots_ stored by acquire(), release -> loaded by deliver(), acquire: chunks and slots below it are
   // constructed. An event comes after its slot's registration, a system call, so deliver() sees that slot.
-  std::atomic<std::uint32_t> slots_{0};
+  atomic<std::uint32_t> slots_{0};
   std::array<descriptor*, chunks> chunks_{};
 };
 

@@ -19,8 +19,9 @@
 //         are read-modify-writes, so the flag's history has no gap.
 #pragma once
 
-#include <atomic>
 #include <optional>
+
+#include <roving/detail/atomic.hpp>
 
 #include "io/poller.hpp"
 
@@ -47,7 +48,7 @@ class kernel_poller : public poller {
   [[nodiscard]] bool take_wake() noexcept;
 
   spin_lock asking_;
-  alignas(64) std::atomic<bool> woken_{false};  // written by others
+  alignas(64) atomic<bool> woken_{false};  // written by others
 };
 
 }  // namespace roving::detail

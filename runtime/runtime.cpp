@@ -7,6 +7,7 @@
 #include "io/poller.hpp"
 #include "io/system_calls.hpp"
 #include "runtime/arena_pool.hpp"
+#include "runtime/runtime_access.hpp"
 #include "scheduler/cores.hpp"
 #include "scheduler/gate.hpp"
 #include "scheduler/interrupt.hpp"
@@ -19,7 +20,9 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument{"roving::options: " + what}; }
 
-detail::scheduler_options checked(const options& chosen) {
+}  // namespace
+
+detail::scheduler_options detail::checked_options(const options& chosen) {
   if (detail::this_shard() != nullptr)
     throw broken_contract{
         "roving::run: the calling thread runs a shard already; a runtime can't be made inside another"};
@@ -70,10 +73,15 @@ detail::scheduler_options checked(const options& chosen) {
   return made;
 }
 
-}  // namespace
+runtime detail::runtime_access::make(scheduler_options chosen) {
+  return runtime{std::make_unique<scheduler>(std::move(chosen))};
+}
 
 runtime::runtime(const options& chosen)
-    : scheduler_{std::make_unique<detail::scheduler>(checked(chosen))}, handles_sigint_{chosen.handle_sigint} {}
+    : scheduler_{std::make_unique<detail::scheduler>(detail::checked_options(chosen))}, handles_sigint_{chosen.handle_sigint} {}
+
+runtime::runtime(std::unique_ptr<detail::scheduler> made) noexcept
+    : scheduler_{std::move(made)}, handles_sigint_{false} {}
 
 runtime::~runtime() { close(); }
 

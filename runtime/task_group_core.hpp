@@ -16,11 +16,11 @@
 // I3  aborting_ is set once and never taken back; from then on no task is taken in.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/future_base.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/spin_lock.hpp>
@@ -93,7 +93,7 @@ class task_group_core {
   task_base* parent_ = nullptr;
   shard* home_ = nullptr;  // null: children are told of at once
   std::uint32_t cancelling_on_entry_ = 0;
-  std::atomic<bool> open_{false};  // takes tasks in; written under lock_
+  atomic<bool> open_{false};  // takes tasks in; written under lock_
 
   spin_lock lock_;
 

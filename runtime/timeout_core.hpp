@@ -15,10 +15,10 @@
 //          uncancel.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <optional>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/detail/wait.hpp>
@@ -81,8 +81,8 @@ class timeout_core {
   void expire() noexcept;
 
   std::optional<time_point> deadline_;
-  std::atomic<state> state_{state::created};
-  std::atomic<bool> rung_{false};
+  atomic<state> state_{state::created};
+  atomic<bool> rung_{false};
   task_base* task_ = nullptr;
   std::uint32_t cancelling_on_entry_ = 0;
   std::optional<pinned_alarm> pinned_;

@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "scheduler/simulator.hpp"
+
 namespace roving::detail {
 namespace {
 
@@ -48,6 +50,7 @@ void assertion_failed(const char* expression, const char* file, int line) noexce
   message.append(": roving: assertion failed, a fault in the library: ");
   message.append(expression);
   message.print();
+  if (simulator* const simulated = current_simulator()) simulated->say_how_to_replay();
   std::abort();
 }
 

@@ -2,7 +2,6 @@
 #include "scheduler/blocking_pool.hpp"
 
 #include <algorithm>
-#include <condition_variable>
 #include <list>
 #include <mutex>
 #include <utility>
@@ -10,11 +9,13 @@
 
 #include <roving/detail/assert.hpp>
 
+#include "scheduler/thread_block.hpp"
+
 namespace roving::detail {
 
 // One thread of the pool.
 struct blocking_pool::worker {
-  std::condition_variable changed;
+  thread_condition changed;
   bool is_called = false;  // while idle: there may be a job for it
   bool has_left = false;   // before its handle was here
   std::unique_ptr<started_thread> handle;
@@ -202,7 +203,7 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
   }
 
   // False when there was nothing to do for long enough.
-  [[nodiscard]] bool stay_idle(worker& self, std::unique_lock<std::mutex>& guard) noexcept {
+  [[nodiscard]] bool stay_idle(worker& self, std::unique_lock<thread_mutex>& guard) noexcept {
     const time_point patience_ends = time_after(settings_.clock->now(), settings_.idle_for);
     self.is_called = false;
     idle_.push_back(&self);  // has room: see start_thread()
@@ -213,7 +214,7 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
     return called || !queue_.empty();  // I3
   }
 
-  void leave(worker& self, std::unique_lock<std::mutex> guard) noexcept {
+  void leave(worker& self, std::unique_lock<thread_mutex> guard) noexcept {
     std::list<worker> former;  // those who left before: joined here
     former.splice(former.end(), left_);
     if (self.handle)
@@ -228,8 +229,8 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
   }
 
   const settings settings_;
-  mutable std::mutex mutex_;
-  std::condition_variable all_left_;
+  mutable thread_mutex mutex_;
+  thread_condition all_left_;
   job_queue queue_;
   std::list<worker> workers_;   // those at work or idle, and who left before their handle was here
   std::list<worker> left_;      // to be joined

@@ -3,6 +3,7 @@
 
 #include "scheduler/scheduler.hpp"
 #include "scheduler/shard.hpp"
+#include "scheduler/simulator.hpp"
 #include "scheduler/this_shard.hpp"
 
 namespace roving {
@@ -32,7 +33,9 @@ time_point time_after(time_point from, duration span) noexcept {
 
 time_point now() noexcept {
   detail::shard* const local = detail::this_shard();
-  return local != nullptr ? local->now() : detail::system_clock_source().now();
+  if (local != nullptr) return local->now();
+  if (const detail::simulator* const simulated = detail::current_simulator()) return simulated->now();
+  return detail::system_clock_source().now();
 }
 
 }  // namespace roving

@@ -31,9 +31,9 @@
 #pragma once
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/atomic.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -47,7 +47,7 @@ namespace roving::detail {
 /// Thread safety: push() and pop() are the owner's; the rest is anybody's.
 /// Lifetime: doesn't own its elements.
 /// `Atomic` is std::atomic, or what a model explorer puts in its place.
-template <class Element, template <class> class Atomic = std::atomic>
+template <class Element, template <class> class Atomic = atomic>
 class bounded_deque {
  public:
   static constexpr std::size_t default_capacity = 256;

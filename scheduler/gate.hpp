@@ -12,9 +12,9 @@
 // [out]     leave() release -> close() acquire: what was done inside comes before what follows close().
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/relax.hpp>
@@ -46,7 +46,7 @@ class gate final : public counted {
 
   static constexpr std::uint32_t closed = std::uint32_t{1} << 31U;
   shard& behind_;
-  std::atomic<std::uint32_t> word_{0};
+  atomic<std::uint32_t> word_{0};
 };
 
 using gate_reference = counted_reference<gate>;

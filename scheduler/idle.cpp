@@ -5,7 +5,7 @@
 
 namespace roving::detail {
 
-idle_set::idle_set(unsigned shards) : shards_{shards}, flags_{std::make_unique<std::atomic<flag>[]>(shards)} {
+idle_set::idle_set(unsigned shards) : shards_{shards}, flags_{std::make_unique<atomic<flag>[]>(shards)} {
   for (unsigned i = 0; i < shards; ++i) flags_[i].store(flag::awake, std::memory_order_relaxed);
 }
 

@@ -38,10 +38,11 @@
 // again every 50 us, and as long as it does, a lone woken task wakes nobody.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
+
+#include <roving/detail/atomic.hpp>
 
 namespace roving::detail {
 
@@ -113,10 +114,10 @@ class idle_set {
   [[nodiscard]] static unsigned sleeping(std::uint64_t word) noexcept { return static_cast<unsigned>(word >> 32U); }
 
   const unsigned shards_;
-  std::unique_ptr<std::atomic<flag>[]> flags_;
-  alignas(64) std::atomic<std::uint64_t> word_{0};
-  alignas(64) std::atomic<std::uint32_t> watch_{0};  // the watcher's number + 1
-  std::atomic<unsigned> absent_{0};
+  std::unique_ptr<atomic<flag>[]> flags_;
+  alignas(64) atomic<std::uint64_t> word_{0};
+  alignas(64) atomic<std::uint32_t> watch_{0};  // the watcher's number + 1
+  atomic<unsigned> absent_{0};
 };
 
 }  // namespace roving::detail

@@ -18,7 +18,7 @@
 //            then calls looks_empty(); all seq_cst: the producer sees the sleeper or the sleeper sees the node.
 #pragma once
 
-#include <atomic>
+#include <roving/detail/atomic.hpp>
 
 namespace roving::detail {
 
@@ -28,7 +28,7 @@ namespace roving::detail {
 /// Thread safety: push() and looks_empty() are anybody's; drain() is the owner's.
 /// Lifetime: doesn't own its nodes. A pushed one stays where it is until it is drained.
 /// `Atomic` is std::atomic, or what a model explorer puts in its place.
-template <class Node, template <class> class Atomic = std::atomic>
+template <class Node, template <class> class Atomic = atomic>
 class inbox {
  public:
   inbox() = default;

@@ -14,9 +14,9 @@
 #pragma once
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/spin_lock.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <mutex>
 
@@ -28,7 +28,7 @@ namespace roving::detail {
 /// Thread safety: everything is anybody's.
 /// Lifetime: doesn't own its nodes. A pushed one stays where it is until it is popped.
 /// `Atomic` is std::atomic, or what a model explorer puts in its place.
-template <class Node, template <class> class Atomic = std::atomic>
+template <class Node, template <class> class Atomic = atomic>
 class overflow_queue {
  public:
   overflow_queue() = default;

@@ -5,6 +5,8 @@
 
 #include <thread>
 
+#include "scheduler/simulator.hpp"
+
 namespace roving::detail {
 namespace {
 
@@ -23,6 +25,7 @@ void pause() noexcept {
 }  // namespace
 
 void relax(unsigned iteration) noexcept {
+  if (simulator* const simulated = current_simulator()) return simulated->relax();
   if (iteration < pauses_before_yielding)
     pause();
   else

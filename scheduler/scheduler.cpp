@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <future>
 #include <mutex>
 #include <stdexcept>
 
@@ -14,9 +13,34 @@
 #include "scheduler/blocking_pool.hpp"
 #include "scheduler/current.hpp"
 #include "scheduler/this_shard.hpp"
+#include "scheduler/thread_block.hpp"
 
 namespace roving::detail {
 namespace {
+
+// What a new thread says to the one that waits for it.
+class start_report {
+ public:
+  void say(std::exception_ptr why_not) noexcept {
+    const std::lock_guard guard{mutex_};  // held while notifying: who waits may be gone right after
+    why_not_ = std::move(why_not);
+    is_there_ = true;
+    changed_.notify_one();
+  }
+
+  /// Throws what kept it from starting.
+  void wait() {
+    std::unique_lock guard{mutex_};
+    changed_.wait(guard, [&] { return is_there_; });
+    if (why_not_) std::rethrow_exception(why_not_);
+  }
+
+ private:
+  thread_mutex mutex_;
+  thread_condition changed_;
+  std::exception_ptr why_not_;
+  bool is_there_ = false;
+};
 
 // Finds the task whose stack's guard was hit, from the thread that hit it. Runs in a signal handler.
 bool describe_overflow(const void* address, overflow_description& out) noexcept {
@@ -111,20 +135,20 @@ scheduler::scheduler(scheduler_options options)
   idle_.leave(0);  // until somebody runs it
   try {
     for (unsigned i = 1; i < options_.shards; ++i) {
-      std::promise<void> started;
+      start_report started;
       threads_.push_back(options_.threads->start([this, i, &started] {
         shard& self = *shards_[i];
         try {
           self.begin_thread(options_.cores.empty() ? std::nullopt : std::optional<unsigned>{options_.cores[i]});
         } catch (...) {
-          started.set_exception(std::current_exception());
+          started.say(std::current_exception());
           return;
         }
-        started.set_value();
+        started.say(nullptr);
         self.run();
         self.end_thread();
       }));
-      started.get_future().get();
+      started.wait();
     }
   } catch (...) {
     stop_threads();

@@ -1,7 +1,6 @@
 // All shards of a runtime and what they share. The floor above (runtime/) gives it the seams and drives shard 0.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/slow_slice.hpp>
 #include <roving/unhandled.hpp>
 
@@ -119,10 +119,10 @@ class scheduler {
   overflow_reporter overflow_reporter_;
   std::vector<std::unique_ptr<shard>> shards_;
   std::vector<std::unique_ptr<started_thread>> threads_;
-  std::atomic<bool> stopping_{false};
-  std::atomic<bool> draining_{false};
-  std::atomic<bool> closed_{false};
-  std::atomic<bool> driven_{false};
+  atomic<bool> stopping_{false};
+  atomic<bool> draining_{false};
+  atomic<bool> closed_{false};
+  atomic<bool> driven_{false};
   std::shared_ptr<job_pool> blocking_jobs_;  // theirs too who post to them from outside
   std::shared_ptr<job_pool> compute_jobs_;
   std::vector<gate_reference> doors_;  // one a shard; stay when the shards go

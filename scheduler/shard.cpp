@@ -7,6 +7,7 @@
 #include <roving/detail/assert.hpp>
 
 #include "scheduler/scheduler.hpp"
+#include "scheduler/simulator.hpp"
 #include "scheduler/this_shard.hpp"
 
 namespace roving::detail {
@@ -66,7 +67,7 @@ shard::~shard() {
 
 void shard::begin_thread(std::optional<unsigned> core) {
   thread_settings_.emplace(core, index_ == 0 ? std::string{} : "roving-" + std::to_string(index_));
-  signal_stack_.emplace();
+  if (current_simulator() == nullptr) signal_stack_.emplace();  // one thread has one
   agree_on_floating_point_flags();
   anchor_ = thread_anchor::of_this_thread();
   loop_.adopt_thread();
@@ -672,7 +673,7 @@ void shard::service(shard& stuck) noexcept {
 time_point shard::now() const noexcept { return scheduler_.now(); }
 
 shard_counters shard::counters() const noexcept {
-  const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  const auto read = [](const atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
   shard_counters all;
   all.spawned = read(spawned_);
   all.finished = read(finished_);

@@ -22,13 +22,13 @@
 //     that what one producer sends to a shard keeps its order though the producer moves (D6).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include <roving/counters.hpp>
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/task_base.hpp>
@@ -43,6 +43,7 @@
 #include "scheduler/parker.hpp"
 #include "scheduler/random.hpp"
 #include "scheduler/shard_locals.hpp"
+#include "scheduler/simulator.hpp"
 #include "scheduler/slab.hpp"
 #include "scheduler/stack.hpp"
 #include "scheduler/thread.hpp"
@@ -141,12 +142,15 @@ class shard {
     slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (debug_) [[unlikely]]
       slice_began_ = now();
+    if (simulator* const simulated = current_simulator(); simulated != nullptr && current() != nullptr)
+      simulated->slice_begins(index_, *current());
   }
 
   /// The same for the task that runs: when it leaves, and when it ends.
   void slice_of_task_ended(const task_base& task) noexcept {
     if (debug_) [[unlikely]]
       look_at_slice(slice_began_, &task, {task.site_file, task.site_line});
+    if (simulator* const simulated = current_simulator()) simulated->slice_ends(index_);
   }
 
   /// A timer was set that is due already: the next generation looks at the clock.
@@ -267,14 +271,14 @@ class shard {
   std::optional<alternate_signal_stack> signal_stack_;
 
   // --- written by the owner, read by others
-  alignas(64) std::atomic<std::uint64_t> slices_{0};
-  std::atomic<std::uint64_t> spawned_{0};
-  std::atomic<std::uint64_t> finished_{0};
-  std::atomic<std::uint64_t> stolen_{0};
-  std::atomic<std::uint64_t> serviced_{0};
-  std::atomic<std::uint64_t> polls_{0};
-  std::atomic<std::uint64_t> sleeps_{0};
-  std::atomic<std::uint64_t> wakes_{0};
+  alignas(64) atomic<std::uint64_t> slices_{0};
+  atomic<std::uint64_t> spawned_{0};
+  atomic<std::uint64_t> finished_{0};
+  atomic<std::uint64_t> stolen_{0};
+  atomic<std::uint64_t> serviced_{0};
+  atomic<std::uint64_t> polls_{0};
+  atomic<std::uint64_t> sleeps_{0};
+  atomic<std::uint64_t> wakes_{0};
 
   // --- shared
   alignas(64) inbox<ready_node> inbox_;
@@ -283,7 +287,7 @@ class shard {
   alignas(64) spin_lock thief_lock_;  // one thief at a time
   spin_lock timers_lock_;
   timer_wheel roving_timers_;  // guarded by timers_lock_
-  std::atomic<bool> has_roving_timers_{false};
+  atomic<bool> has_roving_timers_{false};
 };
 
 }  // namespace roving::detail

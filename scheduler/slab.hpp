@@ -15,10 +15,10 @@
 // [chunk]   grow() release -> for_each() acquire: walkers see constructed blocks.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/task_base.hpp>
 
 namespace roving::detail {
@@ -64,15 +64,15 @@ class slab {
   ~slab();
   void grow();
 
-  std::atomic<scheduler*> scheduler_;
+  atomic<scheduler*> scheduler_;
   unsigned shard_ = 0;
-  std::atomic<chunk*> chunks_{nullptr};
+  atomic<chunk*> chunks_{nullptr};
   // The owner's.
   parkable* free_ = nullptr;
   std::int64_t out_ = 0;  // taken and not given back locally
   // Others'.
-  alignas(64) std::atomic<ready_node*> returned_{nullptr};
-  std::atomic<std::int64_t> balance_{0};
+  alignas(64) atomic<ready_node*> returned_{nullptr};
+  atomic<std::int64_t> balance_{0};
 };
 
 }  // namespace roving::detail

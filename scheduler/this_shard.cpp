@@ -1,6 +1,8 @@
 // See this_shard.hpp.
 #include "scheduler/this_shard.hpp"
 
+#include "scheduler/simulator.hpp"
+
 namespace roving::detail {
 namespace {
 
@@ -14,7 +16,23 @@ struct plain_thread_context {
 };
 thread_local plain_thread_context context_of_plain_thread;
 
+#if defined(ROVING_SIMULATION)
+thread_local simulator* simulator_of_this_thread = nullptr;
+#endif
+
 }  // namespace
+
+#if defined(ROVING_SIMULATION)
+[[gnu::noinline]] simulator* current_simulator() noexcept { return simulator_of_this_thread; }
+[[gnu::noinline]] void set_current_simulator(simulator* now) noexcept { simulator_of_this_thread = now; }
+#endif
+
+thread_locals exchange_thread_locals(const thread_locals& now) noexcept {
+  const thread_locals before{this_shard(), context_of_this_thread()};
+  set_this_shard(now.here);
+  context_of_this_thread() = now.context_of_plain_thread;
+  return before;
+}
 
 [[gnu::noinline]] shard* this_shard() noexcept {
   shard** place = &shard_of_this_thread;

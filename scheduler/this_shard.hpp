@@ -16,6 +16,13 @@ namespace roving::detail {
 
 void set_this_shard(shard* now) noexcept;
 
+/// What the calling thread has here. For a simulation, whose threads take turns on one.
+struct thread_locals {
+  shard* here = nullptr;
+  context_values* context_of_plain_thread = nullptr;
+};
+[[nodiscard]] thread_locals exchange_thread_locals(const thread_locals& now) noexcept;
+
 /// Where the calling thread keeps what context_vars hold while it is no shard.
 [[nodiscard]] context_values*& context_of_this_thread() noexcept;
 

@@ -4,6 +4,8 @@
 #include <new>
 #include <thread>
 
+#include "scheduler/simulator.hpp"
+
 #if defined(__linux__)
 #  include <pthread.h>
 #  include <sched.h>
@@ -48,13 +50,14 @@ thread_starter& system_thread_starter() noexcept {
 bool is_first_thread() noexcept { return ::getpid() == static_cast<pid_t>(::syscall(SYS_gettid)); }
 
 void name_this_thread(const std::string& name) noexcept {
+  if (current_simulator() != nullptr) return;  // it stands for many
   char kept[16] = {};  // what the system takes; no memory is asked for
   name.copy(kept, sizeof kept - 1);
   ::pthread_setname_np(::pthread_self(), kept);
 }
 
 void use_cores(const std::vector<unsigned>& cores) noexcept {
-  if (cores.empty()) return;
+  if (cores.empty() || current_simulator() != nullptr) return;
   cpu_set_t all;
   CPU_ZERO(&all);
   for (const unsigned core : cores) CPU_SET(core, &all);
@@ -70,7 +73,7 @@ struct shard_thread_settings::saved {
 };
 
 shard_thread_settings::shard_thread_settings(std::optional<unsigned> core, const std::string& name) noexcept
-    : saved_{new (std::nothrow) saved} {
+    : saved_{current_simulator() == nullptr ? new (std::nothrow) saved : nullptr} {
   if (!saved_) return;  // none of this is needed to be correct
   saved_->timer_slack_ns = ::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);

@@ -2,17 +2,18 @@
 // returns: it signals with the mutex held, and the waiter returns only after it had the mutex.
 #include "scheduler/thread_wait.hpp"
 
-#include <condition_variable>
 #include <mutex>
 
 #include <roving/detail/assert.hpp>
+
+#include "scheduler/thread_block.hpp"
 
 namespace roving::detail {
 namespace {
 
 struct thread_signal {
-  std::mutex mutex;
-  std::condition_variable changed;
+  thread_mutex mutex;
+  thread_condition changed;
   bool set = false;
 };
 

@@ -8,7 +8,6 @@
 //     compute_pool       an arena of your own, for what computes
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -22,6 +21,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/job.hpp>
 #include <roving/error.hpp>
@@ -263,8 +263,8 @@ class executed_state final : public future_state<Value> {
   static constexpr future_operations operations{&cancel_future, &destroy, false};
 
   std::optional<Function> function_;
-  std::atomic<std::uint32_t> tickets_{0};
-  std::atomic<bool> called_{false};
+  detail::atomic<std::uint32_t> tickets_{0};
+  detail::atomic<bool> called_{false};
 };
 
 /// A callable with the context in which it was made.

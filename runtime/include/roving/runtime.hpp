@@ -125,6 +125,7 @@ class runtime {
 
  private:
   friend struct detail::runtime_access;
+  explicit runtime(std::unique_ptr<detail::scheduler> made) noexcept;
   detail::future_reference<detail::task_base> run_main(
       const std::function<detail::future_reference<detail::task_base>()>& begin);
   void send(detail::posted_callback& what, placement where);

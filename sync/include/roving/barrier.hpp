@@ -1,12 +1,12 @@
 // A point at which a fixed number of tasks wait for each other, again and again.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 
 #include <roving/condition_variable.hpp>
+#include <roving/detail/atomic.hpp>
 #include <roving/mutex.hpp>
 
 namespace roving {
@@ -64,8 +64,8 @@ class barrier {
   mutex mutex_;
   condition_variable changed_{mutex_};
   // Written under mutex_. Atomic for who looks at them without it.
-  std::atomic<std::size_t> inside_{0};
-  std::atomic<phase> phase_{phase::filling};
+  detail::atomic<std::size_t> inside_{0};
+  detail::atomic<phase> phase_{phase::filling};
 };
 
 }  // namespace roving

@@ -1,9 +1,9 @@
 // A flag for which tasks wait.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 
@@ -39,7 +39,7 @@ class event {
 
  private:
   mutable detail::spin_lock lock_;
-  std::atomic<bool> set_{false};  // written under lock_. [set] set() release -> is_set() acquire
+  detail::atomic<bool> set_{false};  // written under lock_. [set] set() release -> is_set() acquire
   detail::wait_list waiters_;
 };
 

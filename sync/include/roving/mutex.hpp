@@ -4,9 +4,9 @@
 // and kept for it. So unlock() and lock() in a row go behind everybody. The price is a switch for each hand-over.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
@@ -74,7 +74,7 @@ class mutex {
   bool release(detail::ready_list& wakes) noexcept;
   void wake_front(detail::ready_list& wakes) noexcept;
 
-  std::atomic<std::uint8_t> state_{0};
+  detail::atomic<std::uint8_t> state_{0};
   mutable detail::spin_lock lock_;
   detail::wait_list waiters_;
 };

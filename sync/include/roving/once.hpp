@@ -1,10 +1,10 @@
 // Something that is to be done once, by whoever comes first.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <utility>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 
@@ -52,7 +52,7 @@ class once {
   void finish(bool has_succeeded) noexcept;
 
   detail::spin_lock lock_;
-  std::atomic<phase> phase_{phase::idle};  // written under lock_. [done] finish() release -> done() acquire
+  detail::atomic<phase> phase_{phase::idle};  // written under lock_. [done] finish() release -> done() acquire
   detail::wait_list waiters_;
 };
 

@@ -9,7 +9,6 @@
 // [phase]  taking it is a read-modify-write, acquire and release: who takes the callable sees it as it was left.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,6 +17,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/placement.hpp>
@@ -68,8 +68,8 @@ class callback : public posted_callback, public counted {
   const std::size_t alignment_;
   const spawn_site site_;
   context_reference context_;
-  std::atomic<phase> phase_{phase::taken};  // there is no callable yet
-  std::atomic<bool> cancelled_{false};
+  atomic<phase> phase_{phase::taken};  // there is no callable yet
+  atomic<bool> cancelled_{false};
   bool timed_ = false;
 };
 

@@ -30,9 +30,9 @@
 // [pin]       unpin() release -> settled() acquire: the reads of the canceller come before what the task does next.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/relax.hpp>
 
 namespace roving::detail {
@@ -52,7 +52,7 @@ enum class wait_mode : std::uint8_t {
   forwards = 1U << 6U  // a cancel is passed on to what is awaited
 };
 
-template <template <class> class Atomic = std::atomic>
+template <template <class> class Atomic = atomic>
 class basic_claim_word {
  public:
   using word = std::uint64_t;

@@ -16,9 +16,10 @@
 //     variable can have its address.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <utility>
+
+#include <roving/detail/atomic.hpp>
 
 namespace roving::detail {
 
@@ -41,7 +42,7 @@ class counted {
 
  private:
   const destroy_function destroy_;
-  std::atomic<std::uint32_t> references_{1};
+  atomic<std::uint32_t> references_{1};
 };
 
 /// One reference to something counted, or none.

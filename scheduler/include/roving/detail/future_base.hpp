@@ -13,7 +13,6 @@
 // [outcome]  finish() stores status_, release -> is_done() loads it, acquire: who sees that it is done sees the value.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -21,6 +20,7 @@
 #include <string>
 #include <utility>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
@@ -130,10 +130,10 @@ class future_base {
   ~future_base() = default;
 
   const future_operations* operations_;
-  std::atomic<std::uint32_t> references_{1};
+  atomic<std::uint32_t> references_{1};
   spin_lock lock_;
-  std::atomic<outcome> status_{outcome::pending};
-  std::atomic<bool> fetched_{false};
+  atomic<outcome> status_{outcome::pending};
+  atomic<bool> fetched_{false};
   bool message_stays_ = false;  // of a cancellation: told to all who ask. Written before finish()
   done_node* first_ = nullptr;
   done_node* last_ = nullptr;

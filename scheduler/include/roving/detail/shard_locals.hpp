@@ -2,9 +2,9 @@
 // has a value for it, since that counts it.
 #pragma once
 
-#include <atomic>
 #include <memory>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 
 namespace roving::detail {
@@ -17,7 +17,7 @@ struct shard_local_key final : counted {
   [[nodiscard]] bool is_retired() const noexcept { return retired_.load(std::memory_order_relaxed); }
 
  private:
-  std::atomic<bool> retired_{false};
+  atomic<bool> retired_{false};
 };
 
 class shard_local_value {

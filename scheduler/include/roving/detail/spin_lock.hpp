@@ -13,9 +13,8 @@
 #pragma once
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/relax.hpp>
-
-#include <atomic>
 
 namespace roving::detail {
 
@@ -56,7 +55,7 @@ class basic_spin_lock {
   Atomic<bool> held_{false};
 };
 
-using spin_lock = basic_spin_lock<std::atomic>;
+using spin_lock = basic_spin_lock<atomic>;
 static_assert(sizeof(spin_lock) == 1);
 
 }  // namespace roving::detail

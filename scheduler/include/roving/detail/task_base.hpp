@@ -7,7 +7,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +16,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/future_base.hpp>
 #include <roving/placement.hpp>
@@ -52,9 +52,9 @@ struct alignas(16) task_base : parkable, future_base {
   // --- set by spawn, read by all
   bool roving = false;
   bool eager = false;
-  std::atomic<bool> taken{false};  // roving: by whoever runs it first, see inline_join.hpp
-  std::uint32_t home_index = 0;    // of home, which may be gone when somebody asks
-  shard* home = nullptr;           // the shard it is pinned to, or on which it was spawned
+  atomic<bool> taken{false};     // roving: by whoever runs it first, see inline_join.hpp
+  std::uint32_t home_index = 0;  // of home, which may be gone when somebody asks
+  shard* home = nullptr;         // the shard it is pinned to, or on which it was spawned
   std::uint32_t site_line = 0;
   const char* site_file = "";
   const task_operations* body = nullptr;
@@ -73,7 +73,7 @@ struct alignas(16) task_base : parkable, future_base {
   future_base* awaits = nullptr;
 
   // --- written by the task, read by anybody who is curious
-  std::atomic<const char*> waits_in{nullptr};  // the call in which it is parked
+  atomic<const char*> waits_in{nullptr};  // the call in which it is parked
 
   context_values* context = nullptr;  // a counted reference
   slab* const origin;

@@ -1,0 +1,313 @@
+// See <roving/sim.hpp>: plugs a simulation into a runtime, runs many, and makes what fails short.
+#include <roving/sim.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+#include <roving/error.hpp>
+#include <roving/runtime.hpp>
+#include <roving/task_view.hpp>
+
+#include "runtime/runtime_access.hpp"
+#include "runtime/sim/network.hpp"
+#include "runtime/sim/simulation.hpp"
+#include "scheduler/scheduler.hpp"
+#include "scheduler/shard.hpp"
+
+namespace roving::sim {
+namespace {
+
+std::string text_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& known) {
+    return known.what();
+  } catch (const cancelled&) {
+    return "cancelled";
+  } catch (...) {
+    return "an exception that is no std::exception";
+  }
+}
+
+// What each task waits for, and who waits in a circle.
+std::string describe(detail::scheduler& of) {
+  std::string text;
+  const auto tasks = of.live_tasks();
+  for (const auto& each : tasks) {
+    const char* const in = each->waits_in.load(std::memory_order_relaxed);
+    text += "  task " + each->name() + " (" + each->site_file + ':' + std::to_string(each->site_line) + ") " +
+        (in != nullptr ? std::string{"waits in "} + in : "does not wait");
+    if (each->awaits != nullptr && each->awaits->is_task())
+      text += " for " + static_cast<detail::task_base*>(each->awaits)->name();
+    text += '\n';
+  }
+  for (const auto& each : tasks) {
+    std::string circle = each->name();
+    const detail::future_base* at = each->awaits;
+    for (std::size_t steps = 0; at != nullptr && at->is_task() && steps <= tasks.size(); ++steps) {
+      const auto* const next = static_cast<const detail::task_base*>(at);
+      circle += " -> " + next->name();
+      if (next == each.get()) return text + "  in a circle: " + circle + '\n';
+      at = next->awaits;
+    }
+  }
+  return text;
+}
+
+struct result {
+  std::string failure;  // empty: none
+  report of;
+};
+
+// One run. `program` is called on a simulated thread.
+result run_once(const options& how, const std::function<void()>& program) {
+  // On the heap and let go of: what was abandoned may still refer to them.
+  auto sim = std::make_unique<simulation>(how);
+  auto net = std::make_unique<network>(*sim, how.network);
+  choice_source& choices = sim->choices();
+
+  roving::options chosen = how.runtime;
+  constexpr std::uint32_t shards_at_most = 8;
+  if (!chosen.shards) chosen.shards = 1 + choices.of_setting(shards_at_most);
+  constexpr std::uint32_t doublings = 8;
+  if (chosen.deque_capacity == roving::options{}.deque_capacity)
+    chosen.deque_capacity = std::size_t{2} << choices.of_setting(doublings);
+  chosen.pin_threads = when::never;
+  chosen.handle_sigint = false;
+  constexpr std::uint32_t seeds = 1U << 31U;
+  chosen.seed = 1 + choices.of_setting(seeds);
+  std::string unhandled_error;
+  if (!chosen.on_unhandled)
+    chosen.on_unhandled = [&](const unhandled& what) {
+      if (unhandled_error.empty())
+        unhandled_error = std::string{what.message} + ": " + text_of(what.error) + " (" + what.task + ")";
+    };
+
+  std::string thrown;
+  const bool ended = sim->run([&] {
+    detail::scheduler_options made = detail::checked_options(chosen);
+    made.clock = sim.get();
+    made.threads = sim.get();
+    made.make_parker = [&](unsigned) { return std::make_unique<sim_poller>(*sim, *net); };
+    made.make_compute_pool = {};
+    made.cores = {};
+    made.usable_cores = {};
+    made.search_for = std::chrono::microseconds{5};
+    runtime simulated = detail::runtime_access::make(std::move(made));
+    sim->describe_tasks = [&simulated] { return describe(detail::runtime_access::scheduler_of(simulated)); };
+    try {
+      simulated.run(program);
+    } catch (const std::exception& error) {
+      thrown = error.what();
+    } catch (const cancelled&) {
+      thrown = "cancelled";
+    }
+    simulated.close();
+    sim->describe_tasks = nullptr;
+  });
+
+  result made{{}, sim->take_report()};
+  if (!ended)
+    made.failure = sim->why_it_failed();
+  else if (!thrown.empty())
+    made.failure = "the program threw: " + thrown;
+  else if (!unhandled_error.empty())
+    made.failure = unhandled_error;
+  else if (const std::size_t left = net->open_descriptors(); left != 0)
+    made.failure = std::to_string(left) + " descriptors were left open";
+  if (!ended) {
+    (void)net.release();  // abandoned with what refers to it
+  }
+  return made;
+}
+
+[[noreturn]] void throw_failure(const result& of, const std::string& more) {
+  throw failure{"simulation failed with seed " + std::to_string(of.of.seed) + ", at step " +
+                    std::to_string(of.of.steps) + ": " + of.failure + more +
+                    "\nreplay it with ROVING_SIM_REPLAY='" + std::to_string(of.of.seed) + ':' +
+                    to_text(of.of.choices) + "'",
+                of.of};
+}
+
+// --- shrinking -------------------------------------------------------------------------------------------------------
+
+// Makes the log of choices plainer as long as the program still fails: cuts its end, sets stretches and then single
+// choices to 0, the plainest, and makes numbers smaller.
+class shrinker {
+ public:
+  shrinker(options how, const std::function<void()>& program, std::uint64_t runs)
+      : how_{std::move(how)}, program_{program}, runs_left_{runs} {}
+
+  result shrink(result failed) {
+    best_ = std::move(failed);
+    for (bool better = true; better && runs_left_ != 0;) {
+      better = cut_end();
+      for (std::size_t stretch = best_.of.choices.size() / 2; stretch >= 1; stretch /= 2) better |= clear(stretch);
+      better |= lower();
+    }
+    return std::move(best_);
+  }
+
+  [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
+
+ private:
+  static std::size_t weight(const std::vector<std::uint32_t>& choices) {
+    std::size_t all = 0;
+    for (const std::uint32_t each : choices) all += each != 0;
+    return all;
+  }
+
+  bool try_it(std::vector<std::uint32_t> choices) {
+    if (runs_left_ == 0) return false;
+    --runs_left_;
+    ++runs_;
+    if (choices.empty()) choices.push_back(0);
+    how_.choices = choices;
+    result got = run_once(how_, program_);
+    if (got.failure.empty()) return false;
+    got.of.choices = std::move(choices);
+    while (!got.of.choices.empty() && got.of.choices.back() == 0) got.of.choices.pop_back();
+    got.of.seed = best_.of.seed;
+    best_ = std::move(got);
+    return true;
+  }
+
+  bool cut_end() {
+    bool better = false;
+    for (std::size_t cut = best_.of.choices.size() / 2; cut >= 1; cut /= 2) {
+      while (best_.of.choices.size() > cut) {
+        auto shorter = best_.of.choices;
+        shorter.resize(shorter.size() - cut);
+        if (!try_it(std::move(shorter))) break;
+        better = true;
+      }
+    }
+    return better;
+  }
+
+  bool clear(std::size_t stretch) {
+    bool better = false;
+    for (std::size_t at = 0; at < best_.of.choices.size(); at += stretch) {
+      auto plainer = best_.of.choices;
+      const std::size_t end = std::min(plainer.size(), at + stretch);
+      std::fill(plainer.begin() + static_cast<std::ptrdiff_t>(at), plainer.begin() + static_cast<std::ptrdiff_t>(end),
+                0U);
+      if (weight(plainer) == weight(best_.of.choices)) continue;
+      better |= try_it(std::move(plainer));
+      if (runs_left_ == 0) break;
+    }
+    return better;
+  }
+
+  bool lower() {
+    bool better = false;
+    for (std::size_t at = 0; at < best_.of.choices.size() && runs_left_ != 0; ++at) {
+      while (at < best_.of.choices.size() && best_.of.choices[at] > 1) {
+        auto plainer = best_.of.choices;
+        plainer[at] /= 2;
+        if (!try_it(std::move(plainer))) break;
+        better = true;
+      }
+    }
+    return better;
+  }
+
+  options how_;
+  const std::function<void()>& program_;
+  std::uint64_t runs_left_;
+  std::uint64_t runs_ = 0;
+  result best_;
+};
+
+// What ROVING_SIM_REPLAY asks for: "seed" or "seed:choices".
+std::optional<options> replay_asked_for(options how) {
+  const char* const asked = std::getenv("ROVING_SIM_REPLAY");
+  if (asked == nullptr || *asked == '\0') return std::nullopt;
+  const std::string_view text{asked};
+  const std::size_t colon = text.find(':');
+  try {
+    how.seed = std::stoull(std::string{text.substr(0, colon)});
+  } catch (const std::exception&) {
+    throw std::invalid_argument{"ROVING_SIM_REPLAY is \"" + std::string{text.substr(0, 40)} +
+                                "\"; it is a seed, or a seed, a colon and choices as a failure prints them"};
+  }
+  if (colon != std::string_view::npos) how.choices = choices_from(text.substr(colon + 1));
+  how.trace = true;
+  return how;
+}
+
+void check(const options& how) {
+  if (current_simulation() != nullptr) throw broken_contract{"sim::run: a simulation can't run inside another"};
+  if (how.runtime.shards && *how.runtime.shards > 64)
+    throw std::invalid_argument{"sim::options: " + std::to_string(*how.runtime.shards) +
+                                " shards; a simulation can have 64 at most"};
+}
+
+}  // namespace
+
+report run(const options& how, const std::function<void()>& program) {
+  check(how);
+  result got = run_once(how, program);
+  if (!got.failure.empty()) throw_failure(got, "");
+  return std::move(got.of);
+}
+
+explored explore(const exploration& how, const std::function<void()>& program) {
+  check(how.each);
+  explored all;
+  const auto add = [&](const report& of) {
+    ++all.runs;
+    all.steps += of.steps;
+    all.switches += of.switches;
+    all.hash = (all.hash ^ of.hash) * 0x100000001b3ULL;
+  };
+  if (const auto asked = replay_asked_for(how.each)) {
+    const result got = run_once(*asked, program);
+    std::fwrite(got.of.trace.data(), 1, got.of.trace.size(), stderr);
+    if (!got.failure.empty()) throw_failure(got, "");
+    add(got.of);
+    return all;
+  }
+  for (std::uint64_t i = 0; i < how.seeds; ++i) {
+    options one = how.each;
+    one.seed = how.first_seed + i;
+    result got = run_once(one, program);
+    if (got.failure.empty()) {
+      add(got.of);
+      continue;
+    }
+    if (!how.shrink) throw_failure(got, "");
+    const std::size_t before = got.of.choices.size();
+    shrinker shorter{one, program, how.shrink_runs_at_most};
+    const result shrunken = shorter.shrink(std::move(got));
+    throw_failure(shrunken, "\nshrunken from " + std::to_string(before) + " choices to " +
+                                std::to_string(shrunken.of.choices.size()) + " in " + std::to_string(shorter.runs()) +
+                                " runs");
+  }
+  return all;
+}
+
+bool is_simulated() noexcept { return current_simulation() != nullptr; }
+
+// --- thread ----------------------------------------------------------------------------------------------------------
+
+struct thread::state {
+  std::unique_ptr<detail::started_thread> handle;
+};
+
+thread::thread() noexcept = default;
+thread::thread(std::function<void()> body) : state_{std::make_unique<state>()} {
+  simulation* const here = current_simulation();
+  if (here == nullptr) throw std::logic_error{"sim::thread: outside of a simulation; use std::thread there"};
+  state_->handle = here->start(std::move(body));
+}
+thread::thread(thread&& other) noexcept = default;
+thread& thread::operator=(thread&& other) noexcept = default;
+thread::~thread() = default;
+void thread::join() { state_.reset(); }
+
+}  // namespace roving::sim

@@ -1,0 +1,424 @@
+// See simulation.hpp.
+#include "runtime/sim/simulation.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <utility>
+
+#include <roving/detail/assert.hpp>
+#include <roving/detail/atomic.hpp>
+#include <roving/detail/task_base.hpp>
+
+namespace roving::detail {
+
+void sim_point() noexcept {
+  if (simulator* const here = current_simulator()) here->point();
+}
+
+}  // namespace roving::detail
+
+namespace roving::sim {
+namespace {
+
+constexpr duration step_takes = std::chrono::nanoseconds{100};
+constexpr std::size_t thread_stack_size_bytes = 512 * 1024;
+constexpr std::uint64_t lonely_spins_at_most = 1'000'000;
+constexpr std::uint64_t never = std::uint64_t{1} << 62U;
+constexpr std::uint64_t look_at_limits_every = 4096;
+constexpr std::size_t trace_at_most_bytes = 64 * 1024 * 1024;
+
+// While the simulator itself uses the library's code, which has points.
+class busy {
+ public:
+  explicit busy(bool& flag) noexcept : flag_{flag} { flag_ = true; }
+  busy(const busy&) = delete;
+  busy& operator=(const busy&) = delete;
+  ~busy() { flag_ = false; }
+
+ private:
+  bool& flag_;
+};
+
+}  // namespace
+
+simulation* current_simulation() noexcept { return static_cast<simulation*>(detail::current_simulator()); }
+
+simulation::simulation(const options& how)
+    : how_{how},
+      choices_{how.choices.empty() ? choice_source{how.seed} : choice_source{how.choices}},
+      schedule_{how.schedule} {
+  if (schedule_ == strategy::drawn) {
+    constexpr std::uint32_t of_ten = 10;
+    const std::uint32_t drawn = choices_.of_setting(of_ten);
+    schedule_ = drawn < 6 ? strategy::random : drawn < 9 ? strategy::priorities : strategy::round_robin;
+  }
+  constexpr std::uint32_t doublings = 8;  // 2 to 256 steps
+  stretch_ = std::uint32_t{2} << choices_.of_setting(doublings);
+  if (schedule_ == strategy::priorities) {
+    constexpr std::uint32_t about_so_many_steps = 20'000;
+    for (unsigned i = 0; i < how_.depth; ++i) change_points_.push_back(choices_.of_setting(about_so_many_steps));
+    std::sort(change_points_.begin(), change_points_.end());
+  }
+}
+
+simulation::~simulation() {
+  if (!has_failed_) return;
+  // What was on the stacks of the threads stays what it is; the memory goes.
+  for (const auto& each : threads_)
+    if (each->memory != nullptr) stacks_.give_back(*std::exchange(each->memory, nullptr));
+}
+
+// --- the run ---------------------------------------------------------------------------------------------------------
+
+bool simulation::run(const std::function<void()>& main) {
+  ROVING_ASSERT(detail::current_simulator() == nullptr);
+  anchor_ = detail::thread_anchor::of_this_thread();
+  outer_.adopt_thread();
+  detail::set_current_simulator(this);
+  thread& first = add_thread(main);
+  outer_locals_ = detail::exchange_thread_locals({});
+  current_ = &first;
+  set_countdown();
+  outer_.switch_to(first.place, anchor_, nullptr, nullptr);
+  current_ = nullptr;
+  (void)detail::exchange_thread_locals(outer_locals_);
+  detail::set_current_simulator(nullptr);
+  return !has_failed_;
+}
+
+void simulation::fail(std::string why) {
+  has_failed_ = true;
+  if (failure_.empty()) failure_ = std::move(why);
+  if (current_ == nullptr) return;
+  busy_ = false;
+  current_->place.adopt_thread();
+  current_->place.switch_to(outer_, anchor_, nullptr, nullptr);  // for ever
+  std::abort();
+}
+
+report simulation::take_report() {
+  report made;
+  made.seed = how_.seed;
+  made.steps = steps_;
+  made.switches = switches_;
+  made.time = now_.time_since_epoch() - std::chrono::hours{1};
+  made.hash = hash_;
+  made.choices = choices_.values();
+  made.trace = std::move(trace_);
+  return made;
+}
+
+void simulation::mix(std::uint64_t value) noexcept { hash_ = (hash_ ^ value) * 0x100000001b3ULL; }
+
+void simulation::note(const char* what, std::uint64_t a, std::uint64_t b) {
+  for (const char* at = what; *at != '\0'; ++at) mix(static_cast<unsigned char>(*at));
+  mix(a);
+  mix(b);
+  mix(steps_);
+  if (!how_.trace || trace_.size() > trace_at_most_bytes) return;
+  trace_ += std::to_string(steps_) + ' ' + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
+      "ns thread " + std::to_string(current_ != nullptr ? current_->number : 0) + ": " + what + ' ' + std::to_string(a) +
+      ' ' + std::to_string(b) + '\n';
+}
+
+// --- threads ---------------------------------------------------------------------------------------------------------
+
+simulation::thread& simulation::add_thread(std::function<void()> body) {
+  const busy here{busy_};
+  auto made = std::make_unique<thread>();
+  made->number = static_cast<unsigned>(threads_.size());
+  made->body = std::move(body);
+  made->of = this;
+  made->memory = &stacks_.take(thread_stack_size_bytes);
+  made->place.prepare(*made->memory, &thread_main, made.get());
+  constexpr std::uint32_t priorities = 1'000'000;
+  if (schedule_ == strategy::priorities) made->priority = 1 + static_cast<std::int64_t>(choices_.of_setting(priorities));
+  threads_.push_back(std::move(made));
+  return *threads_.back();
+}
+
+void simulation::thread_main(void* argument, detail::thread_anchor&) noexcept {
+  auto& self = *static_cast<thread*>(argument);
+  simulation& of = *self.of;
+  try {
+    self.body();
+  } catch (const std::exception& error) {
+    of.fail(std::string{"a simulated thread ended by an exception: "} + error.what());
+  } catch (...) {
+    of.fail("a simulated thread ended by an exception");
+  }
+  self.body = nullptr;
+  of.note("ends");
+  self.now = state::ended;
+  of.wake_all(&self);
+  thread* next = of.pick(true);
+  while (next == nullptr && of.jump_to_next_event()) next = of.pick(true);
+  detail::context* to = nullptr;
+  if (next != nullptr) {
+    (void)detail::exchange_thread_locals(next->locals);
+    of.current_ = next;
+    of.set_countdown();
+    to = &next->place;
+  } else {
+    if (std::any_of(of.threads_.begin(), of.threads_.end(), [](const auto& each) { return each->now != state::ended; }))
+      of.fail("nothing can go on any more, and nothing is awaited from outside\n" + of.describe_threads() +
+              (of.describe_tasks ? of.describe_tasks() : ""));
+    to = &of.outer_;
+  }
+  self.place.leave_for(
+      *to, of.anchor_,
+      [](void* ended) noexcept {
+        auto& gone = *static_cast<thread*>(ended);
+        gone.of->stacks_.give_back(*std::exchange(gone.memory, nullptr));
+      },
+      &self);
+}
+
+class simulation::handle final : public detail::started_thread {
+ public:
+  explicit handle(thread& of) noexcept : thread_{&of} {}
+  ~handle() override {
+    while (thread_ != nullptr && thread_->now != state::ended)
+      (void)thread_->of->wait(thread_, time_point::max(), "the end of a thread");
+  }
+  void abandon() noexcept override { thread_ = nullptr; }
+
+ private:
+  thread* thread_;
+};
+
+std::unique_ptr<detail::started_thread> simulation::start(std::function<void()> body) {
+  thread& made = add_thread(std::move(body));
+  note("starts thread", made.number);
+  made_able_to_run(made);
+  point();
+  return std::make_unique<handle>(made);
+}
+
+// --- who goes on -----------------------------------------------------------------------------------------------------
+
+void simulation::point() noexcept {
+  if (busy_ || current_ == nullptr) return;
+  ++steps_;
+  now_ += step_takes;
+  if (now_ >= next_due_) [[unlikely]]
+    release_due();
+  if (--until_choice_ == 0) [[unlikely]]
+    choose_next();
+}
+
+// Steps until the next choice.
+void simulation::set_countdown() noexcept {
+  switch (schedule_) {
+    case strategy::every_step:
+      until_choice_ = 1;
+      return;
+    case strategy::priorities: {
+      const auto next = std::upper_bound(change_points_.begin(), change_points_.end(), steps_);
+      until_choice_ = next != change_points_.end() ? *next - steps_ : look_at_limits_every;
+      break;
+    }
+    case strategy::round_robin:
+      until_choice_ = stretch_;
+      break;
+    default: {
+      const std::uint32_t drawn = choices_.below(2 * stretch_);
+      until_choice_ = drawn != 0 ? drawn : look_at_limits_every;  // 0: it is not stopped
+    }
+  }
+  until_choice_ = std::min(until_choice_, look_at_limits_every);
+}
+
+void simulation::choose_next() noexcept {
+  if (steps_ > how_.steps_at_most)
+    fail("no end after " + std::to_string(steps_) + " steps\n" + describe_threads());
+  if (now_.time_since_epoch() - std::chrono::hours{1} > how_.time_at_most)
+    fail("no end after " + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
+         " ns of virtual time\n" + describe_threads());
+  if (schedule_ == strategy::priorities &&
+      std::binary_search(change_points_.begin(), change_points_.end(), steps_))
+    current_->priority = --lowest_priority_;
+  thread* const next = pick(false);
+  set_countdown();
+  if (next != nullptr && next != current_) enter(*next);
+}
+
+// One that can run; the current one counts as the first of them. Null for none.
+simulation::thread* simulation::pick(bool but_current) noexcept {
+  thread* able[64];
+  std::uint32_t count = 0;
+  if (!but_current && current_->now == state::can_run) able[count++] = current_;
+  for (const auto& each : threads_)
+    if (each.get() != current_ && each->now == state::can_run && count < std::size(able)) able[count++] = each.get();
+  if (count == 0) return nullptr;
+  switch (schedule_) {
+    case strategy::priorities:
+      return *std::max_element(able, able + count,
+                               [](const thread* a, const thread* b) { return a->priority < b->priority; });
+    case strategy::round_robin: {
+      const auto* const behind = std::find_if(able, able + count,
+                                              [&](const thread* each) { return each->number > current_->number; });
+      const auto* const first = std::min_element(
+          able, able + count, [](const thread* a, const thread* b) { return a->number < b->number; });
+      if (behind == able + count) return *first;
+      return *std::min_element(able, able + count, [&](const thread* a, const thread* b) {
+        const bool a_behind = a->number > current_->number;
+        const bool b_behind = b->number > current_->number;
+        return a_behind != b_behind ? a_behind : a->number < b->number;
+      });
+    }
+    default:
+      return able[choices_.below(count)];
+  }
+}
+
+void simulation::enter(thread& next) noexcept {
+  thread& self = *current_;
+  ++switches_;
+  note("goes on after", self.number, next.number);
+  self.locals = detail::exchange_thread_locals(next.locals);
+  current_ = &next;
+  self.place.adopt_thread();
+  self.place.switch_to(next.place, anchor_, nullptr, nullptr);
+}
+
+void simulation::relax() noexcept {
+  ROVING_ASSERT(!busy_ && current_ != nullptr);
+  ++steps_;
+  now_ += step_takes;
+  if (now_ >= next_due_) release_due();
+  if (schedule_ == strategy::priorities) current_->priority = --lowest_priority_;
+  if (thread* const next = pick(true)) {
+    lonely_spins_ = 0;
+    set_countdown();
+    enter(*next);
+    return;
+  }
+  constexpr int faster = 10;
+  now_ += faster * step_takes;
+  if (++lonely_spins_ > lonely_spins_at_most) fail("a thread spins for ever\n" + describe_threads());
+}
+
+bool simulation::wait(const void* key, time_point deadline, const char* what) noexcept {
+  ROVING_ASSERT(!busy_ && current_ != nullptr);
+  thread& self = *current_;
+  if (deadline <= now_) return false;
+  self.now = state::waits;
+  self.key = key;
+  self.deadline = deadline;
+  self.waits_in = what;
+  self.was_woken = false;
+  next_due_ = std::min(next_due_, deadline);
+  leave_for_another();
+  return self.was_woken;
+}
+
+void simulation::leave_for_another() noexcept {
+  for (;;) {
+    if (thread* const next = pick(false)) {
+      set_countdown();
+      if (next != current_) enter(*next);
+      return;
+    }
+    if (!jump_to_next_event())
+      fail("nothing can go on any more, and nothing is awaited from outside\n" + describe_threads() +
+           (describe_tasks ? describe_tasks() : ""));
+  }
+}
+
+void simulation::made_able_to_run(thread& which) noexcept {
+  which.now = state::can_run;
+  if (schedule_ == strategy::priorities && current_ != nullptr && which.priority > current_->priority)
+    until_choice_ = 1;
+}
+
+void simulation::wake_one(const void* key) noexcept {
+  std::vector<thread*> waiting;
+  for (const auto& each : threads_)
+    if (each->now == state::waits && each->key == key) waiting.push_back(each.get());
+  if (waiting.empty()) return;
+  thread& chosen = *waiting[choices_.below(static_cast<std::uint32_t>(waiting.size()))];
+  chosen.was_woken = true;
+  made_able_to_run(chosen);
+}
+
+void simulation::wake_all(const void* key) noexcept {
+  for (const auto& each : threads_) {
+    if (each->now != state::waits || each->key != key) continue;
+    each->was_woken = true;
+    made_able_to_run(*each);
+  }
+}
+
+// --- time ------------------------------------------------------------------------------------------------------------
+
+void simulation::at(time_point when, std::function<void()> happen) {
+  events_[when].push_back({events_made_++, std::move(happen)});
+  next_due_ = std::min(next_due_, when);
+}
+
+void simulation::find_next_due() noexcept {
+  next_due_ = events_.empty() ? time_point::max() : events_.begin()->first;
+  for (const auto& each : threads_)
+    if (each->now == state::waits) next_due_ = std::min(next_due_, each->deadline);
+}
+
+void simulation::release_due() noexcept {
+  while (!events_.empty() && events_.begin()->first <= now_) {
+    const std::vector<event> due = std::move(events_.begin()->second);
+    events_.erase(events_.begin());
+    const busy here{busy_};
+    for (const event& each : due) each.happen();
+  }
+  for (const auto& each : threads_)
+    if (each->now == state::waits && each->deadline <= now_) made_able_to_run(*each);
+  find_next_due();
+}
+
+bool simulation::jump_to_next_event() noexcept {
+  find_next_due();
+  if (next_due_ == time_point::max()) return false;
+  now_ = std::max(now_, next_due_);
+  if (now_.time_since_epoch() - std::chrono::hours{1} > how_.time_at_most)
+    fail("no end after " + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
+         " ns of virtual time\n" + describe_threads());
+  release_due();
+  return true;
+}
+
+// --- what is checked all along, and reports --------------------------------------------------------------------------
+
+void simulation::slice_begins(unsigned shard, const detail::task_base& task) noexcept {
+  if (task_on_shard_.size() <= shard) task_on_shard_.resize(shard + 1);
+  note("runs task on shard", task.number, shard);
+  if (!task.roving && task.home_index != shard)
+    fail("a pinned task runs on shard " + std::to_string(shard) + ", not on its own: " + task.name());
+  if (std::find(task_on_shard_.begin(), task_on_shard_.end(), task.number) != task_on_shard_.end() &&
+      task_on_shard_[shard] != task.number)
+    fail("a task runs on two shards at once: " + task.name());
+  task_on_shard_[shard] = task.number;
+}
+
+void simulation::slice_ends(unsigned shard) noexcept {
+  if (shard < task_on_shard_.size()) task_on_shard_[shard] = 0;
+}
+
+std::string simulation::describe_threads() const {
+  std::string text;
+  for (const auto& each : threads_) {
+    if (each->now == state::ended) continue;
+    text += "  thread " + std::to_string(each->number) +
+        (each->now == state::can_run ? " could run" : std::string{" waits in "} + each->waits_in) + '\n';
+  }
+  return text;
+}
+
+void simulation::say_how_to_replay() noexcept {
+  char line[96];
+  const int length = std::snprintf(line, sizeof line, "simulated with seed %llu, after %llu steps\n",
+                                   static_cast<unsigned long long>(how_.seed), static_cast<unsigned long long>(steps_));
+  if (length > 0) std::fwrite(line, 1, static_cast<std::size_t>(length), stderr);
+}
+
+}  // namespace roving::sim
