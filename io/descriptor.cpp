@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/error.hpp>
 
 #include "io/poller.hpp"
@@ -42,7 +43,7 @@ io_wait_end descriptor::wait(io_direction direction, std::uint32_t generation, b
     mine.waiting = nullptr;
     if (end == wait_end::event)
       mine.edge = false;  // an edge that came meanwhile is older than the call that comes next
-    else if (self.granted)
+    else if (self.granted && !is_planted(planted::edge_lost_with_cancel))
       mine.edge = true;  // I3
   }
   lock_.unlock();
@@ -52,14 +53,14 @@ io_wait_end descriptor::wait(io_direction direction, std::uint32_t generation, b
 
 void descriptor::deliver(std::uint32_t generation, readiness what, ready_list& ready) noexcept {
   const std::scoped_lock hold{lock_};
-  if (generation_ != generation) return;
+  if (generation_ != generation && !is_planted(planted::generation_not_checked)) return;
   if (what.hung_up) hung_up_ = true;
   if (what.readable) signal(read_, ready);
   if (what.writable) signal(write_, ready);
 }
 
 void descriptor::signal(side& at, ready_list& ready) noexcept {
-  if (at.waiting == nullptr || !grant(*at.waiting, ready)) at.edge = true;  // I3
+  if (at.waiting == nullptr || !grant(*at.waiting, ready)) at.edge = !is_planted(planted::edge_not_kept);  // I3
 }
 
 bool descriptor::is_waited_for(io_direction direction) noexcept {

@@ -78,7 +78,8 @@ runtime detail::runtime_access::make(scheduler_options chosen) {
 }
 
 runtime::runtime(const options& chosen)
-    : scheduler_{std::make_unique<detail::scheduler>(detail::checked_options(chosen))}, handles_sigint_{chosen.handle_sigint} {}
+    : scheduler_{std::make_unique<detail::scheduler>(detail::checked_options(chosen))},
+      handles_sigint_{chosen.handle_sigint} {}
 
 runtime::runtime(std::unique_ptr<detail::scheduler> made) noexcept
     : scheduler_{std::move(made)}, handles_sigint_{false} {}

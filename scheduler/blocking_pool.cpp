@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/planted.hpp>
 
 #include "scheduler/thread_block.hpp"
 
@@ -41,7 +42,7 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
 
   [[nodiscard]] bool withdraw(job& work) noexcept {
     const std::lock_guard guard{mutex_};
-    if (!work.queued) return false;
+    if (!work.queued) return is_planted(planted::withdrawn_while_running);
     queue_.erase(work);
     return true;
   }

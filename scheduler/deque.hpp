@@ -32,6 +32,7 @@
 
 #include <roving/detail/assert.hpp>
 #include <roving/detail/atomic.hpp>
+#include <roving/detail/planted.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -95,7 +96,8 @@ class bounded_deque {
     if (top == bottom) {
       last = slot(bottom).load(std::memory_order_relaxed);  // I1: our own write
       // seq_cst for [last]. On failure nothing is read: relaxed.
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed) &&
+          !is_planted(planted::last_of_deque_unraced))
         last = nullptr;
     }
     bottom_.store(old_bottom, std::memory_order_relaxed);
@@ -119,7 +121,9 @@ class bounded_deque {
     // round meanwhile and written over it. Relaxed: [publish] and [reuse] order it.
     Element* const oldest = slot(top).load(std::memory_order_relaxed);
     // seq_cst for [last] and [reuse]. On failure nothing is read: relaxed.
-    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+    if (is_planted(planted::steal_in_two_steps))
+      top_.store(top + 1);
+    else if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
       return {.lost_race = true};
     return {.element = oldest};
   }

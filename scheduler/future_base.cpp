@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/error.hpp>
 
@@ -45,7 +46,8 @@ void future_base::finish(outcome how, std::exception_ptr error) noexcept {
   ready_list wakes;
   error_ = std::move(error);
   {
-    const std::lock_guard guard{lock_};
+    std::unique_lock guard{lock_, std::defer_lock};
+    if (!is_planted(planted::finish_without_lock)) guard.lock();
     status_.store(how, std::memory_order_release);  // [outcome]
     done_node* node = std::exchange(first_, nullptr);
     last_ = nullptr;

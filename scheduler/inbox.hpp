@@ -19,6 +19,7 @@
 #pragma once
 
 #include <roving/detail/atomic.hpp>
+#include <roving/detail/planted.hpp>
 
 namespace roving::detail {
 
@@ -50,7 +51,14 @@ class inbox {
     // whoever has seen looks_empty() say false sees that node here.
     if (newest_.load(std::memory_order_relaxed) == nullptr) return nullptr;
 
-    Node* rest = newest_.exchange(nullptr, std::memory_order_acquire);  // [publish]
+    if (is_planted(planted::inbox_newest_first)) return newest_.exchange(nullptr, std::memory_order_acquire);
+    Node* rest = nullptr;
+    if (is_planted(planted::drain_in_two_steps)) {
+      rest = newest_.load(std::memory_order_acquire);
+      newest_.store(nullptr, std::memory_order_release);
+    } else {
+      rest = newest_.exchange(nullptr, std::memory_order_acquire);  // [publish]
+    }
     Node* oldest = nullptr;
     while (rest != nullptr) {
       Node* const older = rest->next;

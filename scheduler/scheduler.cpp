@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/error.hpp>
 
 #include "scheduler/blocking_pool.hpp"
@@ -203,6 +204,7 @@ void scheduler::close() {
   {
     const driver drive{*this, "close"};
     draining_.store(true, std::memory_order_seq_cst);
+    if (is_planted(planted::closed_before_tasks_ended)) closed_.store(true, std::memory_order_release);
     cancel_all_and_wait();
     close_pools();
     if (!no_task_lives()) cancel_all_and_wait();  // a callback spawned one meanwhile
@@ -216,7 +218,8 @@ void scheduler::close() {
 
 void scheduler::stop_threads() noexcept {
   stopping_.store(true, std::memory_order_seq_cst);
-  for (unsigned i = 1; i < shards_.size(); ++i) shards_[i]->where_it_sleeps().wake();
+  for (unsigned i = 1; i < shards_.size() && !is_planted(planted::threads_stopped_without_wake); ++i)
+    shards_[i]->where_it_sleeps().wake();
   threads_.clear();  // joins
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/planted.hpp>
 
 #include "scheduler/scheduler.hpp"
 #include "scheduler/simulator.hpp"
@@ -136,9 +137,10 @@ void shard::poll() noexcept {
 
 // Timers that are due take one place in the queue, behind what was ready before them; they fire there in order.
 void shard::queue_due_timers() noexcept {
+  const duration early = is_planted(planted::timers_early) ? std::chrono::milliseconds{1} : duration::zero();
   timers_wanted_ = false;
   if (!has_roving_timers_.load(std::memory_order_relaxed) && pinned_timers_.empty()) return;
-  const time_point until = now();
+  const time_point until = now() + early;
   if (!timers_queued_) {
     due_.splice(pinned_timers_.expire(until));
     timers_queued_ = !due_.empty();
@@ -290,7 +292,10 @@ void shard::leave(after_switch after, void* argument) noexcept {
 
 void shard::yield() noexcept {
   task_base& self = *current();
-  if (self.roving) {
+  if (self.roving && is_planted(planted::ready_before_leaving)) {
+    push_woken(self);
+    leave(nullptr, nullptr);
+  } else if (self.roving) {
     leave([](void* task) noexcept { this_shard()->push_woken(*static_cast<task_base*>(task)); }, &self);
   } else {
     ready_.push(self);
@@ -366,7 +371,13 @@ bool shard::has_time_for_one_inline() noexcept {
 bool shard::take_unstarted(task_base& task) noexcept {
   if (fresh_.newest() == &task)
     if (task_base* const entry = fresh_.pop()) return claim_fresh(entry) != nullptr;
-  task.add_reference();  // for the entry, which stays where it is
+  if (!is_planted(planted::stale_entry_without_reference))
+    task.add_reference();  // for the entry, which stays where it is
+  if (is_planted(planted::inline_in_two_steps)) {
+    const bool was_taken = task.taken.load(std::memory_order_acquire);
+    task.taken.store(true, std::memory_order_release);
+    if (!was_taken) return true;
+  }
   if (!task.taken.exchange(true, std::memory_order_acq_rel)) return true;
   task.release();
   return false;
@@ -391,6 +402,7 @@ void shard::append(ready_node& node) noexcept {
 
 void shard::receive(ready_node& node) noexcept {
   inbox_.push(node);
+  if (is_planted(planted::message_without_wake)) return;
   wake_if_asleep();
 }
 
@@ -499,7 +511,7 @@ void shard::sleep() noexcept {
   ready_list found;
   bool lively = std::exchange(lively_, false);
   idle.announce(index_, std::exchange(searching_, false));
-  if (look_once_more(lively)) {
+  if (!is_planted(planted::sleep_without_second_look) && look_once_more(lively)) {
     searching_ = idle.awake(index_);
   } else {
     if (scheduler_.is_draining() && index_ != 0) scheduler_.at(0).wake_if_asleep();

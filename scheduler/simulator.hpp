@@ -5,6 +5,7 @@
 // In all other builds there is no simulator, and what asks for one is compiled away.
 #pragma once
 
+#include <roving/detail/planted.hpp>
 #include <roving/time.hpp>
 
 namespace roving::detail {
@@ -35,6 +36,9 @@ class simulator {
   /// A task begins a slice on a shard, and ends it: for the invariants that are checked all along.
   virtual void slice_begins(unsigned shard, const struct task_base& task) noexcept = 0;
   virtual void slice_ends(unsigned shard) noexcept = 0;
+
+  /// Which fault of our own is planted, to see whether it is found.
+  [[nodiscard]] virtual planted planted_fault() const noexcept = 0;
 
   /// Says on stderr how to come back to this moment. Async-signal-safe.
   virtual void say_how_to_replay() noexcept = 0;

@@ -51,7 +51,7 @@ bool is_first_thread() noexcept { return ::getpid() == static_cast<pid_t>(::sysc
 
 void name_this_thread(const std::string& name) noexcept {
   if (current_simulator() != nullptr) return;  // it stands for many
-  char kept[16] = {};  // what the system takes; no memory is asked for
+  char kept[16] = {};                          // what the system takes; no memory is asked for
   name.copy(kept, sizeof kept - 1);
   ::pthread_setname_np(::pthread_self(), kept);
 }

@@ -1,6 +1,8 @@
 // See wait.hpp; the claim word has the races.
 #include <roving/detail/wait.hpp>
 
+#include <roving/detail/planted.hpp>
+
 #include <mutex>
 #include <utility>
 
@@ -82,6 +84,7 @@ void send_roving(task_base& task, shard& home) noexcept {
   ROVING_ASSERT(inside);
   scheduler& owner = home.owner();
   owner.overflow().push(task);
+  if (is_planted(planted::roving_without_call)) return;
   if (owner.idle().should_call(false)) owner.call_searcher(home.index());
 }
 
@@ -103,7 +106,8 @@ wait_end settle(task_base& task, bool masked) noexcept {
   const winner who = task.claims.settled();
   task.waits_in.store(nullptr, std::memory_order_relaxed);
   if (who == winner::cancel) {
-    task.claims.take_pending();  // a second cancel before the first was thrown is the same throw
+    if (!is_planted(planted::second_cancel_thrown_twice))
+      task.claims.take_pending();  // a second cancel before the first was thrown is the same throw
     return wait_end::cancelled;
   }
   if (!masked && take_pending(task)) return wait_end::cancelled;
@@ -155,6 +159,10 @@ wait_end park(waiter& self, spin_lock& held) noexcept {
   shard& here = *this_shard();
   const bool masked = is_masked(here, task);
   departure leaving{&task, &held, masked ? wait_mode::masked : wait_mode::claimable, nullptr};
+  if (is_planted(planted::unlock_before_leaving)) {
+    held.unlock();
+    held.lock();  // what arm() unlocks
+  }
   here.leave(&arm, &leaving);
   return settle(task, masked);
 }
@@ -269,6 +277,7 @@ bool take_pending_cancel() noexcept {
 }
 
 void pass_on_mark(task_base& task, future_base& awaited) noexcept {
+  if (is_planted(planted::cancel_not_passed_on)) return;
   if (!task.claims.take_pending()) return;
   cancel_message message;
   {

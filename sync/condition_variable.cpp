@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include <roving/condition_variable.hpp>
+#include <roving/detail/planted.hpp>
 
 #include "sync/waiters.hpp"
 
@@ -70,7 +71,8 @@ void condition_variable::wait() {
   }
   lock_in_any_case(mutex_, cancel);
   if (!cancel) return;
-  wake(1);  // in case the notification was ours; if not, somebody looks in vain, which is allowed
+  if (!detail::is_planted(detail::planted::notification_lost))
+    wake(1);  // in case the notification was ours; if not, somebody looks in vain, which is allowed
   std::rethrow_exception(cancel);
 }
 

@@ -3,6 +3,8 @@
 
 #include <roving/event.hpp>
 
+#include <roving/detail/planted.hpp>
+
 #include "sync/waiters.hpp"
 
 namespace roving {
@@ -13,7 +15,10 @@ void event::set() noexcept {
     const std::scoped_lock guard{lock_};
     if (set_.load(std::memory_order_relaxed)) return;  // lock_ orders it
     set_.store(true, std::memory_order_release);       // [set]
-    detail::wake_all(waiters_, wakes);
+    if (detail::is_planted(detail::planted::event_wakes_one))
+      detail::wake_first(waiters_, wakes);
+    else
+      detail::wake_all(waiters_, wakes);
   }
   detail::make_ready(wakes);
 }

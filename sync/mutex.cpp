@@ -16,6 +16,8 @@
 
 #include <roving/mutex.hpp>
 
+#include <roving/detail/planted.hpp>
+
 #include "sync/waiters.hpp"
 
 namespace roving {
@@ -39,7 +41,8 @@ void mutex::lock_contended() {
   std::unique_lock guard{lock_};
   std::uint8_t seen = state_.load(std::memory_order_relaxed);
   for (;;) {
-    const bool is_free = (seen & held) == 0 && detail::first_not_cancelled(waiters_) == nullptr;
+    const bool is_free = (seen & held) == 0 &&
+        (detail::first_not_cancelled(waiters_) == nullptr || detail::is_planted(detail::planted::mutex_barging));
     const auto next = static_cast<std::uint8_t>(seen | (is_free ? held : queued));
     // Acquire: pairs with the release in unlock().
     if (!state_.compare_exchange_weak(seen, next, std::memory_order_acquire, std::memory_order_relaxed)) continue;
@@ -64,7 +67,7 @@ void mutex::lock_contended() {
   detail::ready_list wakes;
   const bool is_free = !locked();
   if (left == 0) state_.fetch_and(held, std::memory_order_release);  // on with the release in unlock()
-  if (is_free) wake_front(wakes);
+  if (is_free && !detail::is_planted(detail::planted::mutex_cancelled_keeps_it)) wake_front(wakes);
   guard.unlock();
   detail::make_ready(wakes);
   detail::throw_cancelled();

@@ -7,6 +7,8 @@
 
 #include <roving/detail/queue_core.hpp>
 
+#include <roving/detail/planted.hpp>
+
 #include "sync/waiters.hpp"
 
 namespace roving::detail {
@@ -20,7 +22,7 @@ void queue_core::unlock_and_wake(ready_list& wakes) noexcept {
 void queue_core::leave_cancelled(wait_list& line, waiter& self, bool next_may_try) {
   ready_list wakes;
   leave(line, self);
-  if (self.granted && next_may_try) wake_first(line, wakes);
+  if (self.granted && next_may_try && !is_planted(planted::queue_wake_lost)) wake_first(line, wakes);
   unlock_and_wake(wakes);
   throw_cancelled();
 }

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include <roving/bounded_semaphore.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/semaphore.hpp>
 
 #include "sync/waiters.hpp"
@@ -44,7 +45,7 @@ void semaphore::acquire() {
   detail::leave(waiters_, self);
   if (self.granted) --woken_;
   const bool is_cancelled = end == detail::wait_end::cancelled;
-  if (is_cancelled && self.granted) ++value_;
+  if (is_cancelled && self.granted && !detail::is_planted(detail::planted::semaphore_permit_lost)) ++value_;
   while (value_ > 0 && give_to_next(wakes)) {
   }
   guard.unlock();

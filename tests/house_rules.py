@@ -77,7 +77,11 @@ class SourceFile:
         self.top = self.path.split("/")[0]
         self.room = self.top if self.top in ROOMS else None
         self.is_code = path.suffix in CODE_SUFFIXES
-        self.is_public = self.room is not None and self.path.startswith(self.room + "/include/")
+        # roving::sim's own header lies apart, since the other library does not have it.
+        prefix = next((folder for folder in (f"{self.room}/include/", "runtime/sim/include/")
+                       if self.path.startswith(folder)), None)
+        self.is_public = prefix is not None
+        self.public_name = self.path[len(prefix):] if prefix else None
         self.includes = []  # (line, opening character, header)
         self.code = ""
         if self.is_code:
@@ -111,7 +115,7 @@ class Tree:
                 self.files.append(SourceFile(root, path))
         for file in self.files:
             if file.is_public:
-                self.owners[file.path[len(file.room + "/include/"):]].append(file.room)
+                self.owners[file.public_name].append(file.room)
 
     def code(self, *tops):
         return [file for file in self.files if file.is_code and (not tops or file.top in tops)]

@@ -54,8 +54,8 @@ std::vector<std::uint32_t> choices_from(std::string_view text) {
   const char* const begin = text.data();
   const char* const end = begin + text.size();
   const auto fail = [&](const char* at) {
-    throw std::invalid_argument{"choices of a simulation: not a number at place " + std::to_string(at - begin) + " of \"" +
-                                std::string{text.substr(0, 40)} + "\""};
+    throw std::invalid_argument{"choices of a simulation: not a number at place " + std::to_string(at - begin) +
+                                " of \"" + std::string{text.substr(0, 40)} + "\""};
   };
   for (const char* at = begin; at != end;) {
     std::uint32_t value = 0;

@@ -60,14 +60,14 @@ struct socket_state {
   // connected
   std::weak_ptr<socket_state> peer;
   std::deque<std::byte> received;
-  std::size_t capacity = 0;       // of received
-  std::size_t under_way = 0;      // bytes that were sent here and have not come
-  time_point last_arrival{};      // of what was sent here
-  bool peer_has_ended = false;    // its end has come
-  bool has_ended = false;         // nothing more is sent
+  std::size_t capacity = 0;     // of received
+  std::size_t under_way = 0;    // bytes that were sent here and have not come
+  time_point last_arrival{};    // of what was sent here
+  bool peer_has_ended = false;  // its end has come
+  bool has_ended = false;       // nothing more is sent
   bool reads_no_more = false;
-  bool writer_waits = false;      // the peer found no room
-  int error = 0;                  // told once: reset, refused
+  bool writer_waits = false;  // the peer found no room
+  int error = 0;              // told once: reset, refused
   bool was_reset = false;
 };
 

@@ -61,6 +61,7 @@ std::string describe(detail::scheduler& of) {
 struct result {
   std::string failure;  // empty: none
   report of;
+  std::vector<choice_source::choice> tree;
 };
 
 // One run. `program` is called on a simulated thread.
@@ -110,7 +111,7 @@ result run_once(const options& how, const std::function<void()>& program) {
     sim->describe_tasks = nullptr;
   });
 
-  result made{{}, sim->take_report()};
+  result made{{}, sim->take_report(), sim->choices().made()};
   if (!ended)
     made.failure = sim->why_it_failed();
   else if (!thrown.empty())
@@ -127,9 +128,8 @@ result run_once(const options& how, const std::function<void()>& program) {
 
 [[noreturn]] void throw_failure(const result& of, const std::string& more) {
   throw failure{"simulation failed with seed " + std::to_string(of.of.seed) + ", at step " +
-                    std::to_string(of.of.steps) + ": " + of.failure + more +
-                    "\nreplay it with ROVING_SIM_REPLAY='" + std::to_string(of.of.seed) + ':' +
-                    to_text(of.of.choices) + "'",
+                    std::to_string(of.of.steps) + ": " + of.failure + more + "\nreplay it with ROVING_SIM_REPLAY='" +
+                    std::to_string(of.of.seed) + ':' + to_text(of.of.choices) + "'",
                 of.of};
 }
 
@@ -284,9 +284,34 @@ explored explore(const exploration& how, const std::function<void()>& program) {
     const std::size_t before = got.of.choices.size();
     shrinker shorter{one, program, how.shrink_runs_at_most};
     const result shrunken = shorter.shrink(std::move(got));
-    throw_failure(shrunken, "\nshrunken from " + std::to_string(before) + " choices to " +
-                                std::to_string(shrunken.of.choices.size()) + " in " + std::to_string(shorter.runs()) +
-                                " runs");
+    throw_failure(shrunken,
+                  "\nshrunken from " + std::to_string(before) + " choices to " +
+                      std::to_string(shrunken.of.choices.size()) + " in " + std::to_string(shorter.runs()) + " runs");
+  }
+  return all;
+}
+
+explored enumerate(const enumeration& how, const std::function<void()>& program) {
+  check(how.each);
+  explored all;
+  options one = how.each;
+  one.schedule = strategy::every_step;
+  one.depth = how.preemptions;
+  // Depth first over the tree of choices: the last one that has an alternative left takes it, what follows is 0.
+  one.choices = {0};
+  while (all.runs < how.runs_at_most) {
+    result got = run_once(one, program);
+    ++all.runs;
+    all.steps += got.of.steps;
+    all.switches += got.of.switches;
+    all.hash = (all.hash ^ got.of.hash) * 0x100000001b3ULL;
+    if (!got.failure.empty()) throw_failure(got, "");
+    auto& made = got.tree;
+    while (!made.empty() && (made.back().is_setting || made.back().value + 1 == made.back().bound)) made.pop_back();
+    if (made.empty()) break;
+    one.choices.clear();
+    for (const auto& each : made) one.choices.push_back(each.value);
+    ++one.choices.back();
   }
   return all;
 }

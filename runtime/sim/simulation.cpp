@@ -16,6 +16,11 @@ void sim_point() noexcept {
   if (simulator* const here = current_simulator()) here->point();
 }
 
+bool is_planted(planted which) noexcept {
+  const simulator* const here = current_simulator();
+  return here != nullptr && here->planted_fault() == which;
+}
+
 }  // namespace roving::detail
 
 namespace roving::sim {
@@ -24,7 +29,6 @@ namespace {
 constexpr duration step_takes = std::chrono::nanoseconds{100};
 constexpr std::size_t thread_stack_size_bytes = 512 * 1024;
 constexpr std::uint64_t lonely_spins_at_most = 1'000'000;
-constexpr std::uint64_t never = std::uint64_t{1} << 62U;
 constexpr std::uint64_t look_at_limits_every = 4096;
 constexpr std::size_t trace_at_most_bytes = 64 * 1024 * 1024;
 
@@ -47,7 +51,8 @@ simulation* current_simulation() noexcept { return static_cast<simulation*>(deta
 simulation::simulation(const options& how)
     : how_{how},
       choices_{how.choices.empty() ? choice_source{how.seed} : choice_source{how.choices}},
-      schedule_{how.schedule} {
+      schedule_{how.schedule},
+      stops_left_{how.depth} {
   if (schedule_ == strategy::drawn) {
     constexpr std::uint32_t of_ten = 10;
     const std::uint32_t drawn = choices_.of_setting(of_ten);
@@ -118,8 +123,8 @@ void simulation::note(const char* what, std::uint64_t a, std::uint64_t b) {
   mix(steps_);
   if (!how_.trace || trace_.size() > trace_at_most_bytes) return;
   trace_ += std::to_string(steps_) + ' ' + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
-      "ns thread " + std::to_string(current_ != nullptr ? current_->number : 0) + ": " + what + ' ' + std::to_string(a) +
-      ' ' + std::to_string(b) + '\n';
+      "ns thread " + std::to_string(current_ != nullptr ? current_->number : 0) + ": " + what + ' ' +
+      std::to_string(a) + ' ' + std::to_string(b) + '\n';
 }
 
 // --- threads ---------------------------------------------------------------------------------------------------------
@@ -133,7 +138,8 @@ simulation::thread& simulation::add_thread(std::function<void()> body) {
   made->memory = &stacks_.take(thread_stack_size_bytes);
   made->place.prepare(*made->memory, &thread_main, made.get());
   constexpr std::uint32_t priorities = 1'000'000;
-  if (schedule_ == strategy::priorities) made->priority = 1 + static_cast<std::int64_t>(choices_.of_setting(priorities));
+  if (schedule_ == strategy::priorities)
+    made->priority = 1 + static_cast<std::int64_t>(choices_.of_setting(priorities));
   threads_.push_back(std::move(made));
   return *threads_.back();
 }
@@ -231,13 +237,11 @@ void simulation::set_countdown() noexcept {
 }
 
 void simulation::choose_next() noexcept {
-  if (steps_ > how_.steps_at_most)
-    fail("no end after " + std::to_string(steps_) + " steps\n" + describe_threads());
+  if (steps_ > how_.steps_at_most) fail("no end after " + std::to_string(steps_) + " steps\n" + describe_threads());
   if (now_.time_since_epoch() - std::chrono::hours{1} > how_.time_at_most)
     fail("no end after " + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
          " ns of virtual time\n" + describe_threads());
-  if (schedule_ == strategy::priorities &&
-      std::binary_search(change_points_.begin(), change_points_.end(), steps_))
+  if (schedule_ == strategy::priorities && std::binary_search(change_points_.begin(), change_points_.end(), steps_))
     current_->priority = --lowest_priority_;
   thread* const next = pick(false);
   set_countdown();
@@ -257,16 +261,23 @@ simulation::thread* simulation::pick(bool but_current) noexcept {
       return *std::max_element(able, able + count,
                                [](const thread* a, const thread* b) { return a->priority < b->priority; });
     case strategy::round_robin: {
-      const auto* const behind = std::find_if(able, able + count,
-                                              [&](const thread* each) { return each->number > current_->number; });
-      const auto* const first = std::min_element(
-          able, able + count, [](const thread* a, const thread* b) { return a->number < b->number; });
+      const auto* const behind =
+          std::find_if(able, able + count, [&](const thread* each) { return each->number > current_->number; });
+      const auto* const first =
+          std::min_element(able, able + count, [](const thread* a, const thread* b) { return a->number < b->number; });
       if (behind == able + count) return *first;
       return *std::min_element(able, able + count, [&](const thread* a, const thread* b) {
         const bool a_behind = a->number > current_->number;
         const bool b_behind = b->number > current_->number;
         return a_behind != b_behind ? a_behind : a->number < b->number;
       });
+    }
+    case strategy::every_step: {
+      const bool could_go_on = able[0] == current_;
+      if (could_go_on && stops_left_ == 0) return current_;
+      thread* const chosen = able[choices_.below(count)];
+      if (could_go_on && chosen != current_) --stops_left_;
+      return chosen;
     }
     default:
       return able[choices_.below(count)];

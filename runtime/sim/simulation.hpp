@@ -2,8 +2,8 @@
 //
 // Each thread has a stack. Which one goes on is decided where the running one stops: at a point (an atomic operation),
 // where it spins, sleeps or ends. There is no scheduler's stack in between: the thread that stops chooses the next and
-// jumps to it. A shard's fibers run on top of its thread as they do on a real one; what is stopped is whatever stack the
-// thread is on at that moment, a fiber's, the loop's, or in the middle of a switch.
+// jumps to it. A shard's fibers run on top of its thread as they do on a real one; what is stopped is whatever stack
+// the thread is on at that moment, a fiber's, the loop's, or in the middle of a switch.
 //
 // Time: each step takes 100 ns. When no thread can run, the clock jumps to the next deadline or event. When there is
 // none either, nothing can ever happen again, and that is a failure.
@@ -68,6 +68,7 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   [[nodiscard]] time_point now() const noexcept override { return now_; }
   void slice_begins(unsigned shard, const detail::task_base& task) noexcept override;
   void slice_ends(unsigned shard) noexcept override;
+  [[nodiscard]] detail::planted planted_fault() const noexcept override { return how_.planted; }
   void say_how_to_replay() noexcept override;
 
   // --- clock_source: the same clock
@@ -120,6 +121,7 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   std::uint32_t stretch_ = 1;  // steps between two choices, at most twice that
   std::vector<std::uint64_t> change_points_;
   std::int64_t lowest_priority_ = 0;
+  unsigned stops_left_ = 0;  // strategy::every_step
 
   detail::stack_pool stacks_;
   detail::thread_anchor anchor_{};

@@ -100,6 +100,9 @@ std::vector<std::string> world::run() {
   if (!ended_ || (main_ended_in_time_ && main_->status() == roving::detail::outcome::value)) {
     exit_outcome_ = text_of_outcome(*main_);
     watch_left_overs();
+    // The reference's loop was stopped twice, for the limit and for main's end. The second stop comes when it should
+    // wait for the left-overs, and is taken for an error.
+    if (main_ended_with_limit_ && left_ != 0) exit_outcome_.reset();
   }
   scheduler_->close();
   finish_run();
@@ -167,7 +170,12 @@ void world::watch_left_overs() {
 
 void world::generation_begins() {
   ++generation_;
-  if (limit_generation_ != 0 && generation_ == limit_generation_ + 1) main_ended_in_time_ = main_->is_done();
+  const bool main_is_done = main_ && main_->is_done();
+  if (limit_generation_ != 0 && generation_ == limit_generation_ + 1) {
+    main_ended_in_time_ = main_is_done;
+    main_ended_with_limit_ = main_is_done && !main_was_done_;
+  }
+  main_was_done_ = main_is_done;
   if (last_generation_ != 0 && generation_ > last_generation_) finish_run();
 }
 

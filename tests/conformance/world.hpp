@@ -158,9 +158,11 @@ class world {
   std::uint64_t generation_ = 0;
   std::uint64_t limit_generation_ = 0;  // the one in which the limit was met; 0: none
   std::uint64_t first_closing_generation_ = 0;
-  std::uint64_t last_generation_ = 0;  // 0: not known yet
-  std::size_t left_ = 0;               // left-over tasks that have not ended
-  bool main_ended_in_time_ = true;     // not after the generation of the limit
+  std::uint64_t last_generation_ = 0;   // 0: not known yet
+  std::size_t left_ = 0;                // left-over tasks that have not ended
+  bool main_ended_in_time_ = true;      // not after the generation of the limit
+  bool main_ended_with_limit_ = false;  // in that very generation
+  bool main_was_done_ = false;          // when the generation that goes on began
   task_handle main_;
   std::optional<std::string> exit_outcome_;
   std::vector<std::unique_ptr<left_over>> left_overs_;

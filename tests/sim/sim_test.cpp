@@ -1,15 +1,53 @@
-// Tested: the simulation itself: that it is deterministic, that time is virtual, that a fault of the program is found,
-// made short and replayed.
+// Tested: the simulation itself: that it is deterministic, that time is virtual, that a fault of a program is found,
+// told of, made short and replayed.
 #include <cstdlib>
+#include <set>
 #include <string>
+#include <thread>
 
 #include <roving/roving.hpp>
 #include <roving/sim.hpp>
 
+#include "runtime/sim/choices.hpp"
+#include "tests/sim/child.hpp"
+#include "tests/sim/scenarios.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace std::chrono_literals;
+using Catch::Matchers::Contains;
+using roving_test::in_child;
 namespace sim = roving::sim;
+
+namespace {
+
+// The text of the failure; in a child, since what failed is abandoned. Empty for none.
+std::string failure_of(const std::function<void()>& body) {
+  return in_child(60,
+                  [&](volatile std::uint64_t&) -> std::string {
+                    try {
+                      body();
+                    } catch (const std::exception& error) {
+                      return error.what();
+                    }
+                    return {};
+                  })
+      .how;
+}
+
+// Two tasks add to a number, and look away between reading and writing.
+void lost_update() {
+  int number = 0;
+  roving::mutex one;
+  const auto add = [&] {
+    const int seen = number;
+    { const std::scoped_lock look_away{one}; }
+    number = seen + 1;
+  };
+  roving::gather(roving::anywhere, add, add);
+  if (number != 2) throw std::runtime_error{"an update was lost"};
+}
+
+}  // namespace
 
 TEST_CASE("sim: a program runs to its end on a virtual clock", "[sim]") {
   const sim::report done = sim::run({.seed = 1}, [] {
@@ -19,6 +57,174 @@ TEST_CASE("sim: a program runs to its end on a virtual clock", "[sim]") {
     if (!sim::is_simulated()) throw std::runtime_error{"not simulated"};
   });
   CHECK(done.time >= 1h);
+  CHECK(done.time < 1h + 1s);
   CHECK(done.steps > 10);
   CHECK_FALSE(sim::is_simulated());
+}
+
+TEST_CASE("sim: the same seed gives the same run, another seed another", "[sim]") {
+  std::set<std::uint64_t> hashes;
+  for (const roving_test::scenario& each : roving_test::all_scenarios()) {
+    INFO(each.name);
+    const sim::report first = sim::run({.seed = 7, .trace = true}, each.program);
+    const sim::report again = sim::run({.seed = 7, .trace = true}, each.program);
+    CHECK(first.trace == again.trace);
+    CHECK(first.hash == again.hash);
+    CHECK(first.steps == again.steps);
+    CHECK_FALSE(first.trace.empty());
+    hashes.insert(first.hash);
+    hashes.insert(sim::run({.seed = 8}, each.program).hash);
+  }
+  // Two that differ in the primitive alone may go the same way.
+  CHECK(hashes.size() > roving_test::all_scenarios().size());
+}
+
+TEST_CASE("sim: a run can be had again from its choices alone", "[sim]") {
+  const sim::report first = sim::run({.seed = 11}, roving_test::scenarios::echo);
+  const sim::report again = sim::run({.seed = 99, .choices = first.choices}, roving_test::scenarios::echo);
+  CHECK(first.hash == again.hash);
+}
+
+TEST_CASE("sim: every strategy runs every scenario", "[sim]") {
+  for (const sim::strategy how : {sim::strategy::random, sim::strategy::priorities, sim::strategy::round_robin})
+    for (const roving_test::scenario& each : roving_test::all_scenarios()) {
+      INFO(each.name);
+      CHECK_NOTHROW(sim::explore({.seeds = 20, .each = {.schedule = how}}, each.program));
+    }
+}
+
+TEST_CASE("sim: a fault is found, made short, and can be replayed as the failure says", "[sim]") {
+  const std::string found = failure_of([] { sim::explore({.seeds = 2000}, lost_update); });
+  REQUIRE_THAT(found, Contains("the program threw: an update was lost"));
+  REQUIRE_THAT(found, Contains("shrunken from"));
+  const std::size_t at = found.find("ROVING_SIM_REPLAY='");
+  REQUIRE(at != std::string::npos);
+  const std::string replay = found.substr(at + 19, found.rfind('\'') - at - 19);
+  CHECK(replay.size() < 500);
+
+  const std::string again = in_child(60, [&](volatile std::uint64_t&) -> std::string {
+                              ::setenv("ROVING_SIM_REPLAY", replay.c_str(), 1);
+                              if (std::freopen("/dev/null", "w", stderr) == nullptr) return "stderr";
+                              try {
+                                sim::explore({}, lost_update);
+                              } catch (const sim::failure& error) {
+                                return error.what();
+                              }
+                              return {};
+                            }).how;
+  CHECK_THAT(again, Contains("an update was lost"));
+}
+
+TEST_CASE("sim: all schedules of a small program", "[sim]") {
+  const auto two_add = [](bool with_lock) {
+    return [with_lock] {
+      int number = 0;
+      roving::mutex mutex;
+      const auto add = [&] {
+        std::unique_lock hold{mutex, std::defer_lock};
+        if (with_lock) hold.lock();
+        const int seen = number;
+        (void)roving::semaphore{1}.try_acquire();  // it may be stopped in here
+        number = seen + 1;
+      };
+      auto one = roving::spawn(roving::on_shard(0), add);
+      auto other = roving::spawn(roving::on_shard(1), add);
+      one.get();
+      other.get();
+      if (number != 2) throw std::runtime_error{"an update was lost"};
+    };
+  };
+  sim::enumeration how;
+  how.preemptions = 1;
+  how.each.runtime.shards = 2;
+  how.each.network.latency = 0ms;
+  const sim::explored all = sim::enumerate(how, two_add(true));
+  CHECK(all.runs > 100);
+  CHECK(all.runs < how.runs_at_most);
+  how.preemptions = 2;
+  CHECK_THAT(failure_of([&] { sim::enumerate(how, two_add(false)); }), Contains("an update was lost"));
+}
+
+TEST_CASE("sim: who waits for each other is named, with what each waits for", "[sim]") {
+  const std::string found = failure_of([] {
+    sim::run({.seed = 3}, [] {
+      roving::event never;
+      roving::task<void> one;
+      roving::task<void> other;
+      one = roving::spawn(roving::attributes{.name = "one"}, [&] { other.get(); });
+      other = roving::spawn(roving::attributes{.name = "other"}, [&] { one.get(); });
+      auto third = roving::spawn(roving::attributes{.name = "third"}, [&] { never.wait(); });
+      third.get();
+    });
+  });
+  CHECK_THAT(found, Contains("nothing can go on any more"));
+  CHECK_THAT(found, Contains("in a circle: one -> other -> one"));
+  CHECK_THAT(found, Contains("task third"));
+  CHECK_THAT(found, Contains("waits in event::wait"));
+  CHECK_THAT(found, Contains("sim_test.cpp"));
+}
+
+TEST_CASE("sim: errors of a program are failures of the run", "[sim]") {
+  CHECK_THAT(failure_of([] { sim::run({}, [] { throw std::runtime_error{"mine"}; }); }),
+             Contains("the program threw: mine"));
+  CHECK_THAT(failure_of([] {
+               sim::run({}, [] {
+                 roving::spawn([] { throw std::runtime_error{"nobody looks"}; }).detach();
+                 roving::yield();
+               });
+             }),
+             Contains("nobody looks"));
+  CHECK_THAT(failure_of([] {
+               sim::run({.steps_at_most = 100'000}, [] {
+                 for (;;) roving::yield();
+               });
+             }),
+             Contains("no end after"));
+  CHECK_THAT(failure_of([] { sim::run({.time_at_most = 1h}, [] { roving::sleep_for(2h); }); }),
+             Contains("of virtual time"));
+  CHECK_THAT(failure_of([] { sim::run({}, [] { sim::run({}, [] {}); }); }), Contains("inside another"));
+}
+
+TEST_CASE("sim: simulated plain threads wait as real ones do, and none is to be had outside", "[sim]") {
+  int sum = 0;
+  sim::run({.seed = 5}, [&] {
+    roving::promise<int> promise;
+    auto future = promise.get_future();
+    sim::thread taker{[&] { sum = future.get(); }};
+    sim::thread giver{[&] { promise.set_value(7); }};
+    taker.join();
+  });
+  CHECK(sum == 7);
+  CHECK_THROWS_AS(sim::thread{[] {}}, std::logic_error);
+}
+
+TEST_CASE("sim: the library built for simulation still runs programs for real", "[sim]") {
+  int sum = 0;
+  roving::run({.shards = 2}, [&] {
+    auto [a, b] = roving::gather(
+        roving::anywhere, [] { return 1; }, [] { return 2; });
+    sum = a + b + roving::blocking([] { return 3; });
+  });
+  CHECK(sum == 6);
+}
+
+TEST_CASE("sim: two simulations on two threads do not know of each other", "[sim]") {
+  const std::uint64_t alone = sim::run({.seed = 21}, roving_test::scenarios::exclusion).hash;
+  std::uint64_t beside[2] = {};
+  {
+    std::jthread one{[&] { beside[0] = sim::run({.seed = 21}, roving_test::scenarios::exclusion).hash; }};
+    std::jthread other{[&] { beside[1] = sim::run({.seed = 21}, roving_test::scenarios::exclusion).hash; }};
+  }
+  CHECK(beside[0] == alone);
+  CHECK(beside[1] == alone);
+}
+
+TEST_CASE("sim: choices as text and back", "[sim]") {
+  const std::vector<std::uint32_t> choices{0, 0, 0, 7, 1, 1, 12, 0, 0};
+  CHECK(sim::to_text(choices) == "0x3,7,1x2,12");
+  CHECK(sim::choices_from("0x3,7,1x2,12") == std::vector<std::uint32_t>{0, 0, 0, 7, 1, 1, 12});
+  CHECK(sim::to_text({}) == "");
+  CHECK(sim::choices_from("").empty());
+  for (const char* const wrong : {"x", "1,", ",1", "1x", "1,,2", "-1", "1 2", "99999999999"})
+    CHECK_THROWS_AS(sim::choices_from(wrong), std::invalid_argument);
 }

@@ -28,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include <roving/detail/planted.hpp>
 #include <roving/options.hpp>
 #include <roving/time.hpp>
 
@@ -39,7 +40,7 @@ enum class strategy : std::uint8_t {
   random,       // any thread that can, after a random number of steps
   priorities,   // the one of highest priority, until one of `depth` points at which that becomes the lowest (PCT)
   round_robin,  // each in turn, for an equal number of steps
-  every_step    // a choice at each step: for enumerate()
+  every_step    // a choice at each step, with at most `depth` stops of a thread that could go on: for enumerate()
 };
 
 /// What the network does wrong, in parts of 1,000; drawn by the seed where left out.
@@ -53,13 +54,14 @@ struct network_faults {
 
 struct options {
   std::uint64_t seed = 1;
-  roving::options runtime{};   // shards, queues and so on; shards and deque_capacity are drawn where left at default
+  roving::options runtime{};  // shards, queues and so on; shards and deque_capacity are drawn where left at default
   strategy schedule = strategy::drawn;
-  unsigned depth = 3;          // of strategy::priorities
+  unsigned depth = 3;  // of strategy::priorities and every_step
   network_faults network{};
   std::uint64_t steps_at_most = 10'000'000;         // then it counts as hanging
   duration time_at_most = std::chrono::hours{24};   // of virtual time; likewise
   bool trace = false;                               // keep a text of what happened
+  detail::planted planted = detail::planted::none;  // a fault of the library: for its own tests
   std::vector<std::uint32_t> choices{};             // taken first, and then 0 always; empty: from the seed
 };
 
@@ -96,8 +98,8 @@ report run(const options& how, const std::function<void()>& program);
 struct exploration {
   std::uint64_t seeds = 1000;
   std::uint64_t first_seed = 1;
-  options each{};                        // its seed is set for each
-  bool shrink = true;                    // a failing run is made as short as it gets
+  options each{};      // its seed is set for each
+  bool shrink = true;  // a failing run is made as short as it gets
   std::uint64_t shrink_runs_at_most = 2000;
 };
 

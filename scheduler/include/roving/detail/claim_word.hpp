@@ -33,6 +33,7 @@
 #include <cstdint>
 
 #include <roving/detail/atomic.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/detail/relax.hpp>
 
 namespace roving::detail {
@@ -84,6 +85,10 @@ class basic_claim_word {
     word seen = word_.load(std::memory_order_relaxed);
     do {
       if ((seen >> epoch_shift) != epoch || (seen & (parked | preparing)) == 0) return claim_result::lost;
+      if (is_planted(planted::claim_in_two_steps)) {
+        word_.store(ended(seen, who), std::memory_order_release);
+        break;
+      }
     } while (!word_.compare_exchange_weak(seen, ended(seen, who), std::memory_order_acq_rel,  // [handover] [result]
                                           std::memory_order_relaxed));
     return (seen & parked) != 0 ? claim_result::won : claim_result::early;
@@ -119,6 +124,7 @@ class basic_claim_word {
   /// The task is back from a wait: waits until no canceller reads any more what it awaited. Says who won.
   winner settled() const noexcept {
     word seen = word_.load(std::memory_order_acquire);  // [result] [pin]
+    if (is_planted(planted::pins_not_awaited)) return static_cast<winner>((seen >> winner_shift) & 3U);
     for (unsigned iteration = 0; (seen & pin_bits) != 0; ++iteration) {
       relax(iteration);
       seen = word_.load(std::memory_order_acquire);
