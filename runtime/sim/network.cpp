@@ -84,8 +84,12 @@ struct network::state {
     would_block = drawn(given.would_block, rarely);
     interrupts = drawn(given.interrupts, rarely);
     lost_connections = given.lost_connections ? *given.lost_connections : drawn(std::nullopt, 10);
-    constexpr std::uint32_t tens_of_microseconds = 200;
-    latency = given.latency ? *given.latency : std::chrono::microseconds{10} * choices.of_setting(tens_of_microseconds);
+    // From none to 1.6 ms, most of them short: what happens at the same time is what shows faults.
+    constexpr std::uint32_t doublings = 15;
+    const std::uint32_t drawn_latency = choices.of_setting(doublings);
+    latency = given.latency  ? *given.latency
+        : drawn_latency == 0 ? duration::zero()
+                             : std::chrono::nanoseconds{100} * (1U << drawn_latency);
     buffer_bytes = std::size_t{512} << choices.of_setting(9);  // 512 bytes to 128 KiB
   }
 
