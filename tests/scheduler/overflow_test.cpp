@@ -4,8 +4,6 @@
 #include "scheduler/overflow.hpp"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,6 +16,7 @@
 #include "scheduler/context.hpp"
 #include "scheduler/stack.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/in_a_child.hpp"
 
 namespace {
 
@@ -29,6 +28,8 @@ using roving::detail::overflow_reporter;
 using roving::detail::stack;
 using roving::detail::stack_pool;
 using roving::detail::thread_anchor;
+using test::child_end;
+using test::in_a_child;
 
 constexpr bool sanitized = roving::detail::address_sanitizer || roving::detail::thread_sanitizer;
 constexpr std::size_t stack_bytes = std::size_t{64} * 1024;
@@ -46,41 +47,6 @@ bool describe(const void* address, overflow_description& out) noexcept {
   out.line = 42;
   out.stack_size_bytes = found->size_bytes;
   return true;
-}
-
-struct outcome {
-  std::string text;
-  int signal = 0;
-  int status = -1;
-};
-
-outcome in_a_child(const std::function<void()>& body) {
-  std::array<int, 2> ends{};
-  if (::pipe(ends.data()) != 0) return {"no pipe", 0, -1};
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const rlimit no_core{0, 0};
-    ::setrlimit(RLIMIT_CORE, &no_core);
-    ::alarm(60);  // a fault that is taken again and again must end some time
-    ::dup2(ends[1], STDERR_FILENO);
-    ::close(ends[0]);
-    ::close(ends[1]);
-    ::signal(SIGSEGV, SIG_DFL);  // not the test framework's
-    ::signal(SIGBUS, SIG_DFL);
-    body();
-    ::_exit(0);
-  }
-  ::close(ends[1]);
-  outcome seen;
-  std::array<char, 512> part{};
-  for (ssize_t count = 0; (count = ::read(ends[0], part.data(), part.size())) > 0;)
-    seen.text.append(part.data(), static_cast<std::size_t>(count));
-  ::close(ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (WIFSIGNALED(status)) seen.signal = WTERMSIG(status);
-  if (WIFEXITED(status)) seen.status = WEXITSTATUS(status);
-  return seen;
 }
 
 [[gnu::noinline]] int recurse(int depth) {
@@ -155,17 +121,17 @@ TEST_CASE("overflow: the report names the task, where it was spawned and its sta
     on_a_fiber(pool, &overflow);
   };
   SECTION("on the first thread") {
-    const outcome seen = in_a_child(overflow_here);
+    const child_end seen = in_a_child(overflow_here);
     CHECK(seen.text == expected);
     CHECK(seen.signal == SIGSEGV);
   }
   SECTION("on another thread") {
-    const outcome seen = in_a_child([&] { std::thread{overflow_here}.join(); });
+    const child_end seen = in_a_child([&] { std::thread{overflow_here}.join(); });
     CHECK(seen.text == expected);
     CHECK(seen.signal == SIGSEGV);
   }
   SECTION("when guards are protected pages") {
-    const outcome seen = in_a_child([] {
+    const child_end seen = in_a_child([] {
       roving::detail::memory_calls calls = roving::detail::memory_calls::of_the_system();
       calls.install_guard = [](void*, std::size_t) noexcept { return EINVAL; };
       stack_pool pool{{.calls = &calls}};
@@ -178,7 +144,7 @@ TEST_CASE("overflow: the report names the task, where it was spawned and its sta
     CHECK(seen.signal == SIGSEGV);
   }
   SECTION("with another handler installed before") {
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       set_handler(SIGSEGV, &old_handler);
       overflow_here();
     });
@@ -186,7 +152,7 @@ TEST_CASE("overflow: the report names the task, where it was spawned and its sta
     CHECK(seen.signal == SIGSEGV);
   }
   SECTION("without a name or a place, it leaves them out") {
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       name_of_the_task = "";
       file_of_the_spawn = "";
       overflow_here();
@@ -197,7 +163,7 @@ TEST_CASE("overflow: the report names the task, where it was spawned and its sta
   }
   SECTION("and a long name is cut") {
     const std::string name(1000, 'n');
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       name_of_the_task = name.c_str();
       overflow_here();
     });
@@ -217,12 +183,12 @@ TEST_CASE("overflow: any other fault goes to whoever handled it before", "[sched
     on_a_fiber(pool, &fault_elsewhere);
   };
   SECTION("nobody: it ends the process") {
-    const outcome seen = in_a_child(fault_on_a_fiber);
+    const child_end seen = in_a_child(fault_on_a_fiber);
     CHECK(seen.text.empty());
     CHECK(seen.signal == SIGSEGV);
   }
   SECTION("a handler") {
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       set_handler(SIGSEGV, &old_handler);
       fault_on_a_fiber();
     });
@@ -230,7 +196,7 @@ TEST_CASE("overflow: any other fault goes to whoever handled it before", "[sched
     CHECK(seen.status == 7);
   }
   SECTION("a handler that wants information") {
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       struct sigaction action {};
       action.sa_sigaction = &old_handler_with_information;
       action.sa_flags = SA_SIGINFO;
@@ -241,7 +207,7 @@ TEST_CASE("overflow: any other fault goes to whoever handled it before", "[sched
     CHECK(seen.status == 8);
   }
   SECTION("a handler that wants to be called once") {
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       set_handler(SIGSEGV, &old_handler_that_returns, static_cast<int>(SA_RESETHAND));
       fault_on_a_fiber();
     });
@@ -249,14 +215,14 @@ TEST_CASE("overflow: any other fault goes to whoever handled it before", "[sched
     CHECK(seen.signal == SIGSEGV);
   }
   SECTION("a signal that somebody sends ends the process too") {
-    const outcome seen = in_a_child([] {
+    const child_end seen = in_a_child([] {
       const overflow_reporter reporter{&describe};
       ::kill(::getpid(), SIGBUS);
     });
     CHECK(seen.signal == SIGBUS);
   }
   SECTION("a signal that somebody sends is ignored where it was") {
-    const outcome seen = in_a_child([] {
+    const child_end seen = in_a_child([] {
       set_handler(SIGSEGV, SIG_IGN);
       const overflow_reporter reporter{&describe};
       ::kill(::getpid(), SIGSEGV);
@@ -275,7 +241,7 @@ TEST_CASE("overflow_reporter: the last one puts the previous handlers back", "[s
     return now.sa_handler;
   };
   SECTION("when it is on top") {
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       set_handler(SIGSEGV, &old_handler);
       for (int i = 0; i < 3; ++i) {
         {
@@ -292,7 +258,7 @@ TEST_CASE("overflow_reporter: the last one puts the previous handlers back", "[s
   }
   SECTION("and leaves alone who came after it and calls it") {
     static struct sigaction below {};
-    const outcome seen = in_a_child([&] {
+    const child_end seen = in_a_child([&] {
       set_handler(SIGSEGV, &old_handler);
       stack_pool pool;
       watched = &pool;
