@@ -374,6 +374,7 @@ void run_task_group(call_reference<void(task_group&)> body) {
   constexpr const char* call = "with_task_group";
   task_group_core core;
   core.enter(call);
+  const open_scope counts{*current_task()};
   task_group group{core};
   std::exception_ptr thrown;
   bool was_cancelled = false;

@@ -123,6 +123,7 @@ void timeout_core::reschedule(std::optional<time_point> deadline) {
 void run_with_timeout(std::optional<time_point> deadline, call_reference<void(timeout_scope&)> body, const char* call) {
   timeout_core core{deadline};
   core.enter(call);
+  const open_scope counts{*current_task()};
   struct way_out {
     timeout_core& core;
     bool is_out = false;

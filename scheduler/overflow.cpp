@@ -79,7 +79,9 @@ void report(const overflow_description& found) noexcept {
   line out;
   out << "roving: stack overflow in task \"" << (found.task_name[0] == '\0' ? "unnamed" : found.task_name) << "\"";
   if (found.file[0] != '\0') out << " (spawned at " << found.file << ":" << std::size_t{found.line} << ")";
-  out << ", stack of " << found.stack_size_bytes << " bytes; use attributes{.stack_size_bytes = ...}\n";
+  out << (found.in_generator ? ", in a generator's stack of " : ", stack of ") << found.stack_size_bytes
+      << (found.in_generator ? " bytes; use generator_attributes{.stack_size_bytes = ...}\n"
+                             : " bytes; use attributes{.stack_size_bytes = ...}\n");
   out.write_to_stderr();
 }
 

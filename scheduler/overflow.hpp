@@ -23,6 +23,7 @@ struct overflow_description {
   char file[256] = {};
   unsigned line = 0;
   std::size_t stack_size_bytes = 0;
+  bool in_generator = false;  // the stack is that of a generator's body
 };
 
 // Copies at most `size_bytes - 1` characters and ends them with null. Async-signal-safe.

@@ -53,6 +53,7 @@ bool describe_overflow(const void* address, overflow_description& out) noexcept 
   const auto* const on_it = static_cast<const fiber*>(hit->owner);
   const task_base* const task = on_it != nullptr ? on_it->active : nullptr;
   if (task == nullptr) return true;
+  out.in_generator = on_it->entered_from != nullptr;
   if (task->extras && !task->extras->name.empty()) {
     copy_for_report(out.task_name, sizeof out.task_name, task->extras->name.c_str());
   } else {
@@ -206,8 +207,12 @@ void scheduler::close() {
     draining_.store(true, std::memory_order_seq_cst);
     if (is_planted(planted::closed_before_tasks_ended)) closed_.store(true, std::memory_order_release);
     cancel_all_and_wait();
+    close_generators();
     close_pools();
-    if (!no_task_lives()) cancel_all_and_wait();  // a callback spawned one meanwhile
+    while (!no_task_lives()) {  // a callback spawned one meanwhile
+      cancel_all_and_wait();
+      close_generators();
+    }
     closed_.store(true, std::memory_order_release);
     for (const gate_reference& door : doors_) door->close();
     stop_threads();
@@ -223,12 +228,9 @@ void scheduler::stop_threads() noexcept {
   threads_.clear();  // joins
 }
 
-void scheduler::cancel_all_and_wait() {
+// The last to be told posts the end, as asyncio's gather does.
+void scheduler::wait_for(const std::vector<future_reference<task_base>>& tasks, deadline_timer& deadline) {
   shard& here = at(0);
-  deadline_timer deadline{here};
-  here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
-
-  // One for each task that was cancelled; the last to be told posts the end, as asyncio's gather does.
   struct countdown {
     std::size_t left = 0;
     posted_callback end;
@@ -246,6 +248,27 @@ void scheduler::cancel_all_and_wait() {
     countdown& all;
   };
 
+  countdown remaining{0,
+                      {&here, [](ready_node& node) noexcept { static_cast<posted_callback&>(node).home->stop(); },
+                       [](ready_node&) noexcept {}}};
+  std::vector<std::unique_ptr<task_end>> ends;
+  ends.reserve(tasks.size());
+  for (const auto& task : tasks) {
+    ends.push_back(std::make_unique<task_end>(here, remaining));
+    ++remaining.left;
+    if (!task->subscribe(*ends.back())) here.append(*ends.back());
+  }
+  while (remaining.left != 0) {
+    here.run();
+    if (deadline.passed) say_that_shutdown_is_stuck(deadline);
+  }
+}
+
+void scheduler::cancel_all_and_wait() {
+  shard& here = at(0);
+  deadline_timer deadline{here};
+  here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
+
   for (;;) {
     const std::vector<future_reference<task_base>> tasks = live_tasks();
     if (tasks.empty()) {
@@ -256,21 +279,8 @@ void scheduler::cancel_all_and_wait() {
       if (no_task_lives()) break;
       continue;
     }
-    countdown remaining{0,
-                        {&here, [](ready_node& node) noexcept { static_cast<posted_callback&>(node).home->stop(); },
-                         [](ready_node&) noexcept {}}};
-    std::vector<std::unique_ptr<task_end>> ends;
-    ends.reserve(tasks.size());
     for (const auto& task : tasks) task->request_cancel(nullptr);
-    for (const auto& task : tasks) {
-      ends.push_back(std::make_unique<task_end>(here, remaining));
-      ++remaining.left;
-      if (!task->subscribe(*ends.back())) here.append(*ends.back());
-    }
-    while (remaining.left != 0) {
-      here.run();
-      if (deadline.passed) say_that_shutdown_is_stuck(deadline);
-    }
+    wait_for(tasks, deadline);
     for (const auto& task : tasks) {
       if (task->status() != outcome::error)
         continue;  // also what an awaiter was told: it may have been cancelled itself
@@ -279,6 +289,29 @@ void scheduler::cancel_all_and_wait() {
     }
   }
   here.cancel_timer(deadline);
+}
+
+// Unwinds those that outlived the tasks which used them, all at the same time, each in a task of its own, since its
+// cleanup may suspend.
+void scheduler::close_generators() {
+  shard& here = at(0);
+  for (;;) {
+    std::vector<counted_reference<generator_core>> left;
+    for (const auto& each : shards_) each->generators().add_to(left);
+    if (left.empty()) return;
+    std::vector<future_reference<task_base>> closers;
+    closers.reserve(left.size());
+    for (auto& each : left) {
+      task_base& closer = generator_core::make_closer(std::move(each));
+      start_task(closer);
+      closers.emplace_back(&closer);
+    }
+    deadline_timer deadline{here};
+    here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
+    wait_for(closers, deadline);
+    here.cancel_timer(deadline);
+    if (!no_task_lives()) cancel_all_and_wait();
+  }
 }
 
 // The loop goes on while work on other threads ends: it may post here. What does not end in time is left to itself.

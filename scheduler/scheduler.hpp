@@ -108,6 +108,8 @@ class scheduler {
   class driver;  // is shard 0 for a while
 
   void cancel_all_and_wait();
+  void close_generators();
+  void wait_for(const std::vector<future_reference<task_base>>& tasks, deadline_timer& deadline);
   void close_pools();
   void stop_threads() noexcept;
   void say_that_shutdown_is_stuck(deadline_timer& deadline);

@@ -331,14 +331,14 @@ bool shard::adopt_next(fiber& ended) noexcept {
       }
     }
   }
-  ended.place.leave_for(
-      *next, anchor_,
-      [](void* done) noexcept {
-        stack& memory = static_cast<fiber*>(done)->memory;
-        static_cast<fiber*>(done)->~fiber();
-        this_shard()->stacks_.give_back(memory);
-      },
-      &ended);
+  ended.place.leave_for(*next, anchor_, &give_stack_back, &ended);
+}
+
+// Once the fiber has left for the last time.
+void shard::give_stack_back(void* ended) noexcept {
+  stack& memory = static_cast<fiber*>(ended)->memory;
+  static_cast<fiber*>(ended)->~fiber();
+  this_shard()->stacks_.give_back(memory);
 }
 
 void shard::run_eagerly(task_base& task) noexcept {
@@ -381,6 +381,47 @@ bool shard::take_unstarted(task_base& task) noexcept {
   if (!task.taken.exchange(true, std::memory_order_acq_rel)) return true;
   task.release();
   return false;
+}
+
+// --- side fibers -----------------------------------------------------------------------------------------------------
+
+fiber& shard::make_side_fiber(std::size_t stack_size_bytes, context::entry start, void* argument) {
+  stack& memory = stacks_.take(stack_size_bytes);
+  fiber* const made = ::new (memory.room) fiber{memory};
+  memory.owner = made;
+  made->place.prepare(memory, start, argument);
+  return *made;
+}
+
+// Nothing else has to know: what parks leaves current_, and what is ready is entered by runs_on. An eager spawner waits
+// for the task's first departure, from wherever that is.
+void shard::enter_side(fiber& side) noexcept {
+  fiber& from = *current_;
+  side.active = from.active;
+  side.entered_from = &from;
+  side.return_to = std::exchange(from.return_to, nullptr);
+  side.return_fiber = from.return_fiber;
+  side.active->runs_on = &side;
+  current_ = &side;
+  from.place.switch_to(side.place, anchor_, nullptr, nullptr);
+}
+
+fiber& shard::go_back_from(fiber& side) noexcept {
+  ROVING_ASSERT(current_ == &side);
+  fiber& to = *std::exchange(side.entered_from, nullptr);
+  to.return_to = std::exchange(side.return_to, nullptr);
+  to.return_fiber = side.return_fiber;
+  std::exchange(side.active, nullptr)->runs_on = &to;
+  current_ = &to;
+  return to;
+}
+
+void shard::leave_side(fiber& side) noexcept {
+  side.place.switch_to(go_back_from(side).place, anchor_, nullptr, nullptr);
+}
+
+void shard::end_side(fiber& side) noexcept {
+  side.place.leave_for(go_back_from(side).place, anchor_, &give_stack_back, &side);
 }
 
 void shard::look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept {

@@ -29,6 +29,7 @@
 
 #include <roving/counters.hpp>
 #include <roving/detail/atomic.hpp>
+#include <roving/detail/generator_core.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/task_base.hpp>
@@ -121,6 +122,21 @@ class shard {
   /// Runs fibers that have ended: gives back the stack, or goes on with the next unstarted task. See fiber_main.
   [[nodiscard]] bool adopt_next(fiber& ended) noexcept;
 
+  /// A side fiber, which runs start(argument) when it is first entered. Throws stack_exhausted.
+  [[nodiscard]] fiber& make_side_fiber(std::size_t stack_size_bytes, context::entry start, void* argument);
+
+  /// The current task goes on on `side`. Returns on any thread, when the side fiber is left or ends.
+  void enter_side(fiber& side) noexcept;
+
+  /// The current task, which is on `side`, goes back to where it entered it. Returns on any thread and in any task.
+  void leave_side(fiber& side) noexcept;
+
+  /// The same for the last time: gives back the stack.
+  [[noreturn]] void end_side(fiber& side) noexcept;
+
+  /// Generators that were begun here and have not ended.
+  [[nodiscard]] generator_list& generators() noexcept { return generators_; }
+
   void set_timer(pinned_timer& timer, time_point deadline) noexcept { pinned_timers_.set(timer, deadline); }
   bool cancel_timer(pinned_timer& timer) noexcept { return pinned_timers_.cancel(timer); }
 
@@ -207,6 +223,8 @@ class shard {
   [[nodiscard]] task_base* next_roving() noexcept;
   [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
   [[nodiscard]] context& next_context(fiber& leaving) noexcept;
+  [[nodiscard]] fiber& go_back_from(fiber& side) noexcept;
+  static void give_stack_back(void* ended) noexcept;
   void look_at_the_clock() noexcept;
   void look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept;
 
@@ -288,6 +306,7 @@ class shard {
   spin_lock timers_lock_;
   timer_wheel roving_timers_;  // guarded by timers_lock_
   atomic<bool> has_roving_timers_{false};
+  generator_list generators_;
 };
 
 }  // namespace roving::detail

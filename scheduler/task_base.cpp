@@ -37,6 +37,8 @@ void destroy_task(future_base& future) noexcept { static_cast<task_base&>(future
 
 constexpr future_operations operations_of_tasks{&cancel_task, &destroy_task, true};
 
+}  // namespace
+
 void check_stack_size(std::size_t size_bytes, const char* call) {
   if (size_bytes < minimum_stack_size_bytes || size_bytes > maximum_stack_size_bytes)
     throw std::invalid_argument{std::string{call} + ": a stack of " + std::to_string(size_bytes) +
@@ -44,8 +46,6 @@ void check_stack_size(std::size_t size_bytes, const char* call) {
                                 std::to_string(minimum_stack_size_bytes) + " and " +
                                 std::to_string(maximum_stack_size_bytes)};
 }
-
-}  // namespace
 
 static_assert(sizeof(task_base) <= task_base::block_size_bytes - 32);
 

@@ -10,6 +10,7 @@
 
 #include <roving/roving.hpp>
 
+#include "scheduler/shard.hpp"
 #include "scheduler/this_shard.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/migrate.hpp"
@@ -179,6 +180,51 @@ TEST_CASE("C136 migration: this_shard() is never kept across a switch", "[migrat
           const unsigned now = roving::this_task::shard();
           auto child = roving::spawn(roving::here, [] { return roving::this_task::shard(); });
           if (std::move(child).get() != now) ++wrong;
+        }
+      }));
+    for (auto& each : all) each.join();
+  });
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("C136 migration: a generator's body and who asks it each know where they are after the other has moved",
+          "[migration]") {
+  std::atomic<int> wrong{0};
+  roving::run({.shards = 2}, [&] {
+    test::migrator migrate;
+    for (unsigned shard = 0; shard < 2; ++shard)
+      roving::spawn(roving::on_shard(shard), [shard] { laundered() = 100 + static_cast<int>(shard); }).get();
+    const auto expect_moved = [&](unsigned from) {
+      const unsigned now = roving::this_task::shard();
+      if (now == from || laundered() != 100 + static_cast<int>(now)) ++wrong;
+      if (roving::detail::this_shard() == nullptr || roving::detail::this_shard()->index() != now) ++wrong;
+    };
+    std::vector<roving::task<void>> all;
+    for (int i = 0; i < 4; ++i)
+      all.push_back(roving::spawn(roving::anywhere, [&] {
+        roving::generator<unsigned> body{[&](auto& yield_value) {
+          for (;;) {
+            const unsigned before = roving::this_task::shard();
+            migrate();
+            expect_moved(before);
+            const unsigned at_yield = roving::this_task::shard();
+            try {
+              yield_value(at_yield);
+            } catch (const roving::generator_exit&) {
+              expect_moved(at_yield);
+              migrate();
+              throw;
+            }
+            expect_moved(at_yield);
+          }
+        }};
+        for (int hop = 0; hop < 5; ++hop) {
+          const unsigned before = roving::this_task::shard();
+          const unsigned came_from = *body.next();
+          expect_moved(before);
+          if (came_from != roving::this_task::shard()) ++wrong;
+          migrate();
+          expect_moved(came_from);
         }
       }));
     for (auto& each : all) each.join();

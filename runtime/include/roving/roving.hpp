@@ -18,6 +18,7 @@
 #include <roving/executor.hpp>
 #include <roving/future.hpp>
 #include <roving/gather.hpp>
+#include <roving/generator.hpp>
 #include <roving/io_error.hpp>
 #include <roving/latch.hpp>
 #include <roving/lifo_queue.hpp>

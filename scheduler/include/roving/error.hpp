@@ -8,6 +8,9 @@
 #include <string_view>
 
 namespace roving {
+namespace detail {
+class generator_core;
+}
 
 /// Thrown into a task at its current or next suspension point after it was cancelled.
 ///
@@ -31,6 +34,19 @@ class cancelled {
 
  private:
   std::shared_ptr<const std::string> message_;
+};
+
+/// Thrown out of the yield of a generator's body when the generator is closed or destroyed before the body has ended.
+///
+/// Not derived from std::exception. Let it pass, or catch it, clean up and rethrow (or return). A body that yields
+/// again instead breaks its contract: see generator::close().
+class generator_exit {
+ public:
+  generator_exit(const generator_exit&) noexcept = default;
+
+ private:
+  friend class detail::generator_core;
+  generator_exit() noexcept = default;
 };
 
 /// A deadline passed before the work under it ended.

@@ -15,7 +15,7 @@ class no_cancel {
   ~no_cancel();
 
  private:
-  void* task_;
+  bool holds_;
 };
 
 }  // namespace roving

@@ -63,6 +63,7 @@ struct alignas(16) task_base : parkable, future_base {
 
   // --- the task's own, or its shard's while it is parked
   std::uint16_t no_cancel_depth = 0;
+  std::uint16_t open_scopes = 0;  // see open_scope
   fiber* runs_on = nullptr;
 
   // --- guarded by lock()
@@ -107,8 +108,24 @@ struct alignas(16) task_base : parkable, future_base {
 /// The task that runs on the calling thread, or null.
 [[nodiscard]] task_base* current_task() noexcept;
 
+/// A scope that belongs to a task, which it may cancel: a timeout, a group. A generator's body can't yield inside one,
+/// since the task would be outside of it then.
+class open_scope {
+ public:
+  explicit open_scope(task_base& of) noexcept : of_{of} { ++of_.open_scopes; }
+  open_scope(const open_scope&) = delete;
+  open_scope& operator=(const open_scope&) = delete;
+  ~open_scope() { --of_.open_scopes; }
+
+ private:
+  task_base& of_;
+};
+
 /// A block for a new task, not visible to anybody yet. Throws no_shard{call}, std::out_of_range, std::bad_alloc.
 [[nodiscard]] task_base& allocate_task(const attributes& what, spawn_site site, const char* call);
+
+/// Throws std::invalid_argument.
+void check_stack_size(std::size_t size_bytes, const char* call);
 
 /// Gives back a block whose callable could not be put into it.
 void abandon_task(task_base& task) noexcept;
