@@ -9,6 +9,7 @@
 #include <roving/compute.hpp>
 #include <roving/condition_variable.hpp>
 #include <roving/context_var.hpp>
+#include <roving/coroutine.hpp>
 #include <roving/counters.hpp>
 #include <roving/done_callback.hpp>
 #include <roving/endpoint.hpp>
