@@ -51,6 +51,21 @@ io_wait_end descriptor::wait(io_direction direction, std::uint32_t generation, b
   return open ? io_wait_end::ready : io_wait_end::closed;
 }
 
+bool descriptor::enlist(io_direction direction, std::uint32_t generation, waiter& self) noexcept {
+  const std::scoped_lock hold{lock_};
+  side& mine = of(direction);
+  if (generation_ != generation || mine.edge) return false;
+  ROVING_ASSERT(mine.waiting == nullptr);
+  mine.waiting = &self;
+  return true;
+}
+
+bool descriptor::delist(io_direction direction, std::uint32_t generation, waiter& self) noexcept {
+  const std::scoped_lock hold{lock_};
+  if (generation_ == generation) of(direction).waiting = nullptr;  // I1, I2
+  return self.granted;
+}
+
 void descriptor::deliver(std::uint32_t generation, readiness what, ready_list& ready) noexcept {
   const std::scoped_lock hold{lock_};
   if (generation_ != generation && !is_planted(planted::generation_not_checked)) return;

@@ -58,6 +58,12 @@ class alignas(64) descriptor {
   /// Errors: concurrent_use when somebody waits for that direction. Throws cancelled; keeps the edge then.
   io_wait_end wait(io_direction direction, std::uint32_t generation, bool drained, const char* call);
 
+  /// For select(), in a slot of which it is the only user: has `self` wait. False when there is no need to.
+  [[nodiscard]] bool enlist(io_direction direction, std::uint32_t generation, waiter& self) noexcept;
+
+  /// Takes `self` out again. Whether it was granted. Nothing is kept: the slot ends with the wait.
+  [[nodiscard]] bool delist(io_direction direction, std::uint32_t generation, waiter& self) noexcept;
+
   /// Takes an event: wakes, or keeps it. The reader goes before the writer. For pollers; any thread.
   void deliver(std::uint32_t generation, readiness what, ready_list& ready) noexcept;
 

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "io/socket_address.hpp"
@@ -125,6 +126,15 @@ class own_system_calls final : public system_calls {
 
   [[gnu::noinline]] int peer_name(int fd, sockaddr* address, socklen_t* size) const noexcept override {
     return or_error(::getpeername(fd, address, size));
+  }
+
+  [[gnu::noinline]] int poll_now(int fd, int events) const noexcept override {
+    pollfd asked{fd, static_cast<short>(events), 0};
+    int found = 0;
+    do {
+      found = or_error(::poll(&asked, 1, 0));
+    } while (found == -EINTR);
+    return found < 0 ? found : asked.revents;
   }
 
   [[gnu::noinline]] int look_up(const std::string& host, std::uint16_t port, int family, std::vector<endpoint>& found,

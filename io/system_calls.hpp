@@ -53,6 +53,9 @@ class system_calls {
   [[nodiscard]] virtual int local_name(int fd, sockaddr* address, socklen_t* size) const noexcept = 0;
   [[nodiscard]] virtual int peer_name(int fd, sockaddr* address, socklen_t* size) const noexcept = 0;
 
+  /// What of `events` (POLLIN, POLLOUT) holds for `fd` now, and errors and hang-ups besides.
+  [[nodiscard]] virtual int poll_now(int fd, int events) const noexcept = 0;
+
   /// getaddrinfo: adds the addresses of `host` for stream sockets, with `port`, in the order in which they should be
   /// tried. Returns its error, 0 for none; EAI_SYSTEM comes with the errno in `error_number`. Blocks.
   [[nodiscard]] virtual int look_up(const std::string& host, std::uint16_t port, int family,

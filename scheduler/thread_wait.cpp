@@ -17,15 +17,7 @@ struct thread_signal {
   bool set = false;
 };
 
-}  // namespace
-
-wait_end block_thread(waiter& self, spin_lock& held, time_point deadline) noexcept {
-  thread_signal signal;
-  self.thread.signal = &signal;
-  const bool armed = self.thread.claims.arm(wait_mode::masked);
-  ROVING_ASSERT(armed);  // nobody cancels a thread
-  held.unlock();
-
+wait_end wait_for(thread_signal& signal, waiter& self, time_point deadline) noexcept {
   std::unique_lock guard{signal.mutex};
   if (deadline == time_point::max()) {
     signal.changed.wait(guard, [&] { return signal.set; });
@@ -35,6 +27,28 @@ wait_end block_thread(waiter& self, spin_lock& held, time_point deadline) noexce
   if (self.thread.claims.claim(self.epoch, winner::timeout) != claim_result::lost) return wait_end::timeout;
   signal.changed.wait(guard, [&] { return signal.set; });  // claimed already: the waker is on its way
   return wait_end::event;
+}
+
+}  // namespace
+
+wait_end block_thread(waiter& self, spin_lock& held, time_point deadline) noexcept {
+  thread_signal signal;
+  self.thread.signal = &signal;
+  const bool armed = self.thread.claims.arm(wait_mode::masked);
+  ROVING_ASSERT(armed);  // nobody cancels a thread
+  held.unlock();
+  return wait_for(signal, self, deadline);
+}
+
+wait_end block_thread_among(waiter& self, void (*enlist)(void*) noexcept, void* argument,
+                            time_point deadline) noexcept {
+  thread_signal signal;
+  self.thread.signal = &signal;
+  const bool is_open = self.thread.claims.prepare(wait_mode::masked);
+  ROVING_ASSERT(is_open);  // as above
+  enlist(argument);
+  if (!self.thread.claims.commit()) return wait_end::event;  // claimed already: no signal comes
+  return wait_for(signal, self, deadline);
 }
 
 void wake_thread(ready_node& thread) noexcept {

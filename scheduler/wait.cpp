@@ -114,6 +114,32 @@ wait_end settle(task_base& task, bool masked) noexcept {
   return who == winner::timeout ? wait_end::timeout : wait_end::event;
 }
 
+// Parks a task whose wait is open.
+void park_open(task_base& task, shard& here, waiter& self, time_point deadline) noexcept {
+  if (deadline == time_point::max()) {
+    here.leave(&commit, &task);
+  } else if (task.roving) {
+    roving_timer timer{self, winner::timeout};
+    here.set_timer(timer, deadline);
+    here.leave(&commit, &task);
+    here.cancel_timer(timer);  // of the shard where it was set, wherever this is now
+  } else {
+    struct timeout : pinned_timer {
+      explicit timeout(waiter& who) noexcept
+          : pinned_timer{[](pinned_timer& timer) noexcept {
+              ready_list wakes;
+              claim(*static_cast<timeout&>(timer).waits, winner::timeout, wakes);
+              make_ready(wakes);
+            }},
+            waits{&who} {}
+      waiter* waits;
+    } timer{self};
+    here.set_timer(timer, deadline);
+    here.leave(&commit, &task);
+    here.cancel_timer(timer);
+  }
+}
+
 }  // namespace
 
 waiter::waiter(const char* call) : thread{ready_kind::thread, &wake_thread} {
@@ -179,26 +205,23 @@ wait_end park_until(waiter& self, spin_lock& held, time_point deadline) noexcept
     return settle(task, masked);
   }
   held.unlock();
-  if (task.roving) {
-    roving_timer timer{self, winner::timeout};
-    here.set_timer(timer, deadline);
-    here.leave(&commit, &task);
-    here.cancel_timer(timer);  // of the shard where it was set, wherever this is now
-  } else {
-    struct timeout : pinned_timer {
-      explicit timeout(waiter& who) noexcept
-          : pinned_timer{[](pinned_timer& timer) noexcept {
-              ready_list wakes;
-              claim(*static_cast<timeout&>(timer).waits, winner::timeout, wakes);
-              make_ready(wakes);
-            }},
-            waits{&who} {}
-      waiter* waits;
-    } timer{self};
-    here.set_timer(timer, deadline);
-    here.leave(&commit, &task);
-    here.cancel_timer(timer);
+  park_open(task, here, self, deadline);
+  return settle(task, masked);
+}
+
+wait_end park_among(waiter& self, void (*enlist)(void*) noexcept, void* argument, time_point deadline) noexcept {
+  if (self.who == &self.thread) return block_thread_among(self, enlist, argument, deadline);
+  task_base& task = as_task(*self.who);
+  shard& here = *this_shard();
+  const bool masked = is_masked(here, task);
+  if (!task.claims.prepare(masked ? wait_mode::masked : wait_mode::claimable)) {
+    here.leave([](void* who) noexcept { end_by_mark(*static_cast<task_base*>(who)); }, &task);
+    return settle(task, masked);
   }
+  enlist(argument);
+  // What was true already is taken without a suspension, so that a cancel that is pending waits for the next one.
+  if (!task.claims.is_open()) return settle(task, true);
+  park_open(task, here, self, deadline);
   return settle(task, masked);
 }
 

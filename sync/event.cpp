@@ -44,6 +44,25 @@ void event::wait() {
   detail::throw_cancelled();
 }
 
+// With the lock, for the same reason.
+bool detail::set_operation::try_now() {
+  const std::scoped_lock guard{of_.lock_};
+  return of_.is_set();
+}
+
+bool detail::set_operation::enlist(waiter& self) noexcept {
+  const std::scoped_lock guard{of_.lock_};
+  if (of_.is_set()) return false;
+  of_.waiters_.push_back(self);
+  return true;
+}
+
+bool detail::set_operation::delist(waiter& self, bool) noexcept {
+  const std::scoped_lock guard{of_.lock_};
+  leave(of_.waiters_, self);
+  return self.granted;
+}
+
 std::size_t event::waiting() const noexcept {
   const std::scoped_lock guard{lock_};
   return waiters_.size();

@@ -110,6 +110,38 @@ void queue_core::count_done(std::size_t items, ready_list& wakes) noexcept {
   if (unfinished_ == 0) wake_all(joiners_, wakes);
 }
 
+bool queue_core::enlist_putter(waiter& self) noexcept {
+  const std::scoped_lock guard{lock_};
+  if (!is_full() || is_shut_down_) return false;
+  putters_.push_back(self);
+  return true;
+}
+
+bool queue_core::delist_putter(waiter& self, bool keep) noexcept {
+  ready_list wakes;
+  lock_.lock();
+  leave(putters_, self);
+  if (self.granted && !keep && !is_full()) wake_first(putters_, wakes);
+  unlock_and_wake(wakes);
+  return self.granted;
+}
+
+bool queue_core::enlist_getter(waiter& self) noexcept {
+  const std::scoped_lock guard{lock_};
+  if (size_ != 0 || is_shut_down_) return false;
+  getters_.push_back(self);
+  return true;
+}
+
+bool queue_core::delist_getter(waiter& self, bool keep) noexcept {
+  ready_list wakes;
+  lock_.lock();
+  leave(getters_, self);
+  if (self.granted && !keep && size_ != 0) wake_first(getters_, wakes);
+  unlock_and_wake(wakes);
+  return self.granted;
+}
+
 void queue_core::task_done() {
   ready_list wakes;
   {

@@ -40,17 +40,23 @@ void semaphore::acquire() {
   waiters_.push_back(self);
   const detail::wait_end end = detail::park(self, *guard.release());
 
-  detail::ready_list wakes;
-  guard = std::unique_lock{lock_};
-  detail::leave(waiters_, self);
-  if (self.granted) --woken_;
   const bool is_cancelled = end == detail::wait_end::cancelled;
-  if (is_cancelled && self.granted && !detail::is_planted(detail::planted::semaphore_permit_lost)) ++value_;
-  while (value_ > 0 && give_to_next(wakes)) {
-  }
-  guard.unlock();
-  detail::make_ready(wakes);
+  leave_line(self, !is_cancelled);
   if (is_cancelled) detail::throw_cancelled();
+}
+
+// For a waiter that came back: takes the permit that it was given, or leaves it to the next. Takes the lock itself.
+void semaphore::leave_line(detail::waiter& self, bool keep) noexcept {
+  detail::ready_list wakes;
+  {
+    const std::scoped_lock guard{lock_};
+    detail::leave(waiters_, self);
+    if (self.granted) --woken_;
+    if (self.granted && !keep && !detail::is_planted(detail::planted::semaphore_permit_lost)) ++value_;
+    while (value_ > 0 && give_to_next(wakes)) {
+    }
+  }
+  detail::make_ready(wakes);
 }
 
 bool semaphore::try_acquire() noexcept {
@@ -85,6 +91,21 @@ bool semaphore::release_within(std::ptrdiff_t bound, std::ptrdiff_t permits) noe
   }
   detail::make_ready(wakes);
   return true;
+}
+
+bool detail::acquire_operation::try_now() { return of_.try_acquire(); }
+
+bool detail::acquire_operation::enlist(waiter& self) noexcept {
+  const std::scoped_lock guard{of_.lock_};
+  if (!of_.must_wait()) return false;
+  of_.waiters_.push_back(self);
+  return true;
+}
+
+bool detail::acquire_operation::delist(waiter& self, bool keep) noexcept {
+  of_.leave_line(self, keep);
+  is_granted_ = self.granted;
+  return is_granted_;
 }
 
 bool semaphore::locked() const noexcept {

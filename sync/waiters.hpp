@@ -17,7 +17,7 @@ namespace roving::detail {
 /// Whether nobody has ended the wait yet; once false it stays so. `item` is on its list.
 inline bool still_waits(const waiter& item) noexcept {
   // The epoch is the waiter's until it has left the list, for which it needs the lock that the caller holds.
-  return item.who->claims.epoch() == item.epoch && item.who->claims.is_parked();
+  return item.who->claims.epoch() == item.epoch && item.who->claims.is_open();
 }
 
 /// Whether a cancel ended the wait before anybody granted it.

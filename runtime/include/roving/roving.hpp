@@ -35,6 +35,7 @@
 #include <roving/resolve.hpp>
 #include <roving/run.hpp>
 #include <roving/runtime.hpp>
+#include <roving/select.hpp>
 #include <roving/semaphore.hpp>
 #include <roving/serve.hpp>
 #include <roving/settled.hpp>
@@ -53,6 +54,7 @@
 #include <roving/this_task.hpp>
 #include <roving/time.hpp>
 #include <roving/timeout.hpp>
+#include <roving/timer.hpp>
 #include <roving/unhandled.hpp>
 #include <roving/wait.hpp>
 #include <roving/wait_readable.hpp>

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/select_operation.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/done_callback.hpp>
 #include <roving/error.hpp>
@@ -87,6 +88,13 @@ class task_handle {
   }
   std::size_t remove_on_done(const done_callback& what) const {
     return detail::remove_done_callback(state("task::remove_on_done"), what);
+  }
+
+  /// For select(): calls `f` when the task has ended, as join() returns: get() does not wait then. Throws nothing of
+  /// it. Errors: broken_contract (itself).
+  template <class Function>
+  [[nodiscard]] auto on_ready(Function&& f) const {
+    return detail::when_done(state("task::on_ready"), std::forward<Function>(f), "task::on_ready");
   }
 
   /// Leaves the task to the runtime, which keeps it until it has ended. An error of it is reported.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <roving/detail/select_operation.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/done_callback.hpp>
 #include <roving/placement.hpp>
@@ -60,6 +61,10 @@ class task_view {
   }
   std::size_t remove_on_done(const done_callback& what) const {
     return detail::remove_done_callback(state("task_view::remove_on_done"), what);
+  }
+  template <class Function>
+  [[nodiscard]] auto on_ready(Function&& f) const {
+    return detail::when_done(state("task_view::on_ready"), std::forward<Function>(f), "task_view::on_ready");
   }
 
   /// Whether both stand for the same task.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 #include <roving/semaphore.hpp>
 
@@ -21,6 +22,12 @@ class bounded_semaphore {
 
   /// As semaphore::try_acquire(). Suspends: no. Errors: none.
   [[nodiscard]] bool try_acquire() noexcept { return permits_.try_acquire(); }
+
+  /// As semaphore::on_acquire().
+  template <class Function>
+  [[nodiscard]] auto on_acquire(Function&& f) {
+    return permits_.on_acquire(std::forward<Function>(f));
+  }
 
   /// Gives `permits` back and wakes as many who wait; all of them or, on an error, none.
   ///

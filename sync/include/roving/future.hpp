@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <roving/detail/future_base.hpp>
+#include <roving/detail/select_operation.hpp>
 #include <roving/done_callback.hpp>
 #include <roving/error.hpp>
 #include <roving/placement.hpp>
@@ -133,6 +134,12 @@ class future_handle {
   /// Takes all registrations of it back that are not on their way yet; returns how many. Any thread.
   std::size_t remove_on_done(const done_callback& what) const {
     return detail::remove_done_callback(state("future::remove_on_done"), what);
+  }
+
+  /// For select(): calls `f` when it is done, as wait() returns: get() does not wait then. Throws nothing of it.
+  template <class Function>
+  [[nodiscard]] auto on_ready(Function&& f) const {
+    return detail::when_done(state("future::on_ready"), std::forward<Function>(f), "future::on_ready");
   }
 
   /// Makes it cancelled: who waits gets `cancelled`, and the promise can't be kept any more. False when it is done.

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
+#include <utility>
 
+#include <roving/detail/select_operation.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
@@ -14,6 +17,25 @@ class released_too_often : public broken_contract {
  public:
   using broken_contract::broken_contract;
 };
+
+class semaphore;
+
+namespace detail {
+
+class acquire_operation : public select_operation {
+ public:
+  explicit acquire_operation(semaphore& of) noexcept : of_{of} {}
+  [[nodiscard]] bool try_now() final;
+  [[nodiscard]] bool enlist(waiter& self) noexcept final;
+  [[nodiscard]] bool delist(waiter& self, bool keep) noexcept final;
+  [[nodiscard]] bool finish() final { return is_granted_ || try_now(); }
+
+ private:
+  semaphore& of_;
+  bool is_granted_ = false;
+};
+
+}  // namespace detail
 
 /// A number of permits: acquire() takes one and waits for it if there is none, release() gives one back.
 ///
@@ -36,6 +58,12 @@ class semaphore {
   /// Takes a permit if acquire() would not suspend. Suspends: no. Errors: none.
   [[nodiscard]] bool try_acquire() noexcept;
 
+  /// For select(): takes a permit, after all who came before, and calls `f`.
+  template <class Function>
+  [[nodiscard]] auto on_acquire(Function&& f) {
+    return detail::select_case<detail::acquire_operation, std::decay_t<Function>>{std::forward<Function>(f), *this};
+  }
+
   /// Gives `permits` back and wakes as many who wait. Suspends: no. Errors: throws broken_contract if negative.
   void release(std::ptrdiff_t permits = 1);
 
@@ -48,9 +76,11 @@ class semaphore {
 
  private:
   friend class bounded_semaphore;
+  friend class detail::acquire_operation;
 
   bool must_wait() const noexcept;
   bool give_to_next(detail::ready_list& wakes) noexcept;
+  void leave_line(detail::waiter& self, bool keep) noexcept;
   bool release_within(std::ptrdiff_t bound, std::ptrdiff_t permits) noexcept;
 
   mutable detail::spin_lock lock_;

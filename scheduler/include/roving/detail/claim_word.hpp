@@ -134,6 +134,10 @@ class basic_claim_word {
 
   [[nodiscard]] bool is_pending() const noexcept { return (word_.load(std::memory_order_acquire) & pending) != 0; }
   [[nodiscard]] bool is_parked() const noexcept { return (word_.load(std::memory_order_acquire) & parked) != 0; }
+  /// Whether a claim of the current epoch would succeed.
+  [[nodiscard]] bool is_open() const noexcept {
+    return (word_.load(std::memory_order_acquire) & (parked | preparing)) != 0;
+  }
   [[nodiscard]] word epoch() const noexcept { return word_.load(std::memory_order_relaxed) >> epoch_shift; }
 
   /// Takes the mark away. True when there was one. Any thread (the owner delivers it, uncancel() forgives it).

@@ -20,12 +20,12 @@
 // [body]  the state is stored release by who had the body, and loaded acquire by who takes it next.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <vector>
 
+#include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/ready_node.hpp>
 #include <roving/detail/spin_lock.hpp>
@@ -98,7 +98,7 @@ class generator_core : public counted {
   const body_function body_;
   const std::size_t stack_size_bytes_;  // 0: the runtime's default
   const spawn_site made_at_;
-  std::atomic<state> state_{state::unstarted};
+  atomic<state> state_{state::unstarted};
 
   // --- of who has the body (I1)
   bool has_ended_ = false;

@@ -63,6 +63,12 @@ bool grant(waiter& self, ready_list& wakes) noexcept;
 /// The same, until `deadline` at the latest.
 [[nodiscard]] wait_end park_until(waiter& self, spin_lock& held, time_point deadline) noexcept;
 
+/// Parks for several things at once: opens the wait, has enlist(argument) put waiters that stand for it (made from
+/// *self.who) where they are found, and parks until one is claimed, at the latest until `deadline`. Claims may come
+/// while enlist() is at it; if one did by its end, nothing parks. Where a cancel was pending, enlist() is not called.
+[[nodiscard]] wait_end park_among(waiter& self, void (*enlist)(void*) noexcept, void* argument,
+                                  time_point deadline) noexcept;
+
 /// Parks the current task (blocks the current thread) until `deadline`. Throws not_in_task{call}.
 [[nodiscard]] wait_end park_for_time(const char* call, time_point deadline);
 

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/queue_operation.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
@@ -49,6 +50,12 @@ class queue_core {
   [[nodiscard]] bool try_begin_get();
   void end_get() noexcept;
   void abandon_get() noexcept;
+
+  // For select(), as select_operation has them.
+  [[nodiscard]] bool enlist_putter(waiter& self) noexcept;
+  [[nodiscard]] bool delist_putter(waiter& self, bool keep) noexcept;
+  [[nodiscard]] bool enlist_getter(waiter& self) noexcept;
+  [[nodiscard]] bool delist_getter(waiter& self, bool keep) noexcept;
 
   void task_done();
   void join();
@@ -128,6 +135,26 @@ class basic_queue {
     return take();
   }
 
+  /// For select(): takes the next item and calls `f` with it. An item that `f` throws away is gone.
+  template <class Function>
+  [[nodiscard]] auto on_get(Function&& f) {
+    return select_case<get_operation<basic_queue>, std::decay_t<Function>>{std::forward<Function>(f), *this};
+  }
+
+  /// For select(): puts `item` in, then calls `f`. `item` must live until select() returns, and is moved from only if
+  /// this is what it does; a const one is copied at once.
+  template <class Function>
+  [[nodiscard]] auto on_put(Value&& item, Function&& f) {
+    return select_case<put_operation<basic_queue, Value&&>, std::decay_t<Function>>{std::forward<Function>(f), *this,
+                                                                                    std::move(item)};
+  }
+  template <class Function>
+  requires std::copy_constructible<Value>
+  [[nodiscard]] auto on_put(const Value& item, Function&& f) {
+    return select_case<put_operation<basic_queue, Value>, std::decay_t<Function>>{std::forward<Function>(f), *this,
+                                                                                  Value{item}};
+  }
+
   /// Says that an item that was taken has been dealt with, for join(). Suspends: no. Errors: throws done_too_often.
   void task_done() { core_.task_done(); }
 
@@ -154,6 +181,11 @@ class basic_queue {
   [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
 
  private:
+  template <class>
+  friend class get_operation;
+  template <class, class>
+  friend class put_operation;
+
   void store(Value&& item) {
     try {
       items_.push(std::move(item));
