@@ -56,11 +56,13 @@ class gather_state final : public watcher {
     }
   }
 
-  // Nobody waits any more. What fails from now on is not reported.
+  // Nobody waits any more. What fails from now on is not reported. (By the other rules all have ended, unless the task
+  // was stopped, since it is one of a circle.)
   void abandon() noexcept {
-    if (rule_ != gather_rule::first_failure) return;  // all have ended
-    for (node& each : nodes_)
-      if (!each.watched->is_done()) each.watched->set_fetched();
+    if (rule_ == gather_rule::first_failure) {
+      for (node& each : nodes_)
+        if (!each.watched->is_done()) each.watched->set_fetched();
+    }
     forget_all();
   }
 
@@ -135,7 +137,8 @@ class gather_state final : public watcher {
     return place < self.nodes_.size() ? self.nodes_[place].watched.get() : nullptr;
   }
 
-  static constexpr future_operations operations{&cancel_through, &destroy, false, &passes_on};
+  static bool cancel_all(future_base& self, const cancel_message& message) { return cancel_through(self, message); }
+  static constexpr future_operations operations{&cancel_all, &destroy, false, &passes_on};
 
   const gather_rule rule_;
   std::vector<future_base*> with_repetitions_;  // the nodes have references to them

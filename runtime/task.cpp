@@ -49,11 +49,15 @@ task_handle& task_handle::operator=(task_handle&& other) noexcept {
 
 task_handle::~task_handle() {
   if (!state_ || state_->is_done()) return;
-  state_->request_cancel(nullptr);
   if (!can_wait_for(*state_)) {
+    state_->request_cancel(nullptr);
     report_left_alone(*state_);
     return;
   }
+  if (detail::task_base* const joiner = detail::current_task())
+    state_->request_cancel_before_join(*joiner);
+  else
+    state_->request_cancel(nullptr);
   const no_cancel hold_back;
   (void)state_->wait("~task", time_point::max());
 }

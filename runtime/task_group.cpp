@@ -141,7 +141,7 @@ void task_group_core::start_eagerly(task_base& task) {
     children_.push_back(child);
   }
   if (!task.subscribe(child)) return told(child);
-  if (is_late) task.request_cancel(nullptr);
+  if (is_late) task.request_cancel_before_join(*parent_);
 }
 
 // A child has ended. For a roving parent this is on any thread, and the group may be gone as soon as this one is
@@ -202,7 +202,7 @@ void task_group_core::cancel_children() noexcept {
       child = future_reference<task_base>::share(*next_to_cancel_->task);
       next_to_cancel_ = next_to_cancel_->next;
     }
-    child->request_cancel(nullptr);
+    child->request_cancel_before_join(*parent_);
   }
 }
 

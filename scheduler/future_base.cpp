@@ -116,8 +116,10 @@ bool future_base::await(const char* call) {
     lock_.unlock();
     return false;
   }
+  if (!park_forwarding(node.self, lock_, *this)) return false;
+  unsubscribe(node);  // it is still there if the task was stopped, since it is one of a circle
   // Cancelled while this was cancelled too: one cancellation, and it is this one's (whose message is told).
-  return park_forwarding(node.self, lock_, *this) && status() != outcome::cancelled;
+  return status() != outcome::cancelled;
 }
 
 wait_end future_base::wait(const char* call, time_point deadline) {

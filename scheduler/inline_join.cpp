@@ -47,15 +47,14 @@ bool join_inline(task_base& child, future_base& cancels_go_to, const char* call)
   const claim_word::word epoch = self->claims.next_epoch();
   self->awaits = &cancels_go_to;
   self->waits_in.store(call, std::memory_order_relaxed);
-  const bool armed = self->claims.arm(masked ? wait_mode::masked : wait_mode::forwards);
-  ROVING_ASSERT(armed);
+  const bool opened = self->claims.prepare(masked ? wait_mode::masked : wait_mode::forwards);
+  ROVING_ASSERT(opened);
   if (!masked) pass_on_mark(*self, cancels_go_to);
 
   run_on_this_stack(child, *self);
 
-  const claim_result ended = self->claims.claim(epoch, winner::event);
-  ROVING_ASSERT(ended == claim_result::won);  // nobody else knows of this wait
-  (void)self->claims.settled();
+  (void)self->claims.claim(epoch, winner::event);
+  if (self->claims.settled() == winner::cancel) self->claims.mark();  // see whom_to_stop(): not this one, if it can be
   self->awaits = nullptr;
   self->waits_in.store(nullptr, std::memory_order_relaxed);
   return true;

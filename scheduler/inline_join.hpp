@@ -12,7 +12,7 @@
 // get there.
 //
 // While the child runs, the fiber is the child's: identity, context, name, cancellation and exceptions. It may park and
-// migrate. The parent stands in its claim word as parked in a wait that passes cancels on, and nobody can wake it.
+// migrate. The parent's claim word says that it is about to park in a wait that passes cancels on: nobody wakes it.
 //
 // Rejected: claiming by the child's claim word (its epoch has readers who would have to know of a state more), and
 // inlining pinned tasks (their order is part of the contract).

@@ -3,6 +3,7 @@
 
 #include <mutex>
 #include <stdexcept>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -200,17 +201,26 @@ void task_base::recycle() noexcept {
 
 bool task_base::request_cancel(const cancel_message& message) { return cancel_through(*this, message); }
 
+bool task_base::request_cancel_before_join(task_base& joiner) {
+  {
+    const std::lock_guard guard{lock()};
+    extra().joiner = &joiner;
+  }
+  return cancel_through(*this, nullptr, {.joiner = &joiner});
+}
+
 namespace {
 
-// Asks one task. `awaited` is what the cancel goes on to, if anything. False when the task is done.
-bool ask(task_base& task, const cancel_message& message, future_reference<>& awaited) {
+// Asks one task. `awaited` is what the cancel goes on to, if anything; without a place for it the task is stopped in
+// whatever it is, and that is no request of its own. False when the task is done.
+bool ask(task_base& task, const cancel_message& message, future_reference<>* awaited) {
   bool wake = false;
   {
     const std::lock_guard guard{task.lock()};
     if (task.is_done()) return false;
     if (message) (void)task.extra();  // before anything has changed
-    ++task.cancel_requests;
-    switch (task.claims.cancel()) {
+    if (awaited != nullptr) ++task.cancel_requests;
+    switch (task.claims.cancel(awaited != nullptr)) {
       case cancel_result::marked:
         if (message || task.extras) task.extra().marked = message;
         break;
@@ -221,7 +231,7 @@ bool ask(task_base& task, const cancel_message& message, future_reference<>& awa
         if (message || task.extras) task.extra().delivered = message;
         break;
       case cancel_result::forward:
-        awaited = future_reference<>::share(*task.awaits);
+        *awaited = future_reference<>::share(*task.awaits);
         task.claims.unpin();
         break;
     }
@@ -236,25 +246,73 @@ void mark(task_base& task, const cancel_message& message) {
   task.claims.mark();
 }
 
+// The tasks that a cancel came by on its way: each awaits the next one, or several of which that is one.
+class cancel_path {
+ public:
+  [[nodiscard]] std::size_t length() const noexcept { return steps_.size(); }
+  [[nodiscard]] task_base& last() const noexcept { return *steps_.back().task; }
+  [[nodiscard]] bool has(const future_base& which) const { return places_.find(&which) != places_.end(); }
+
+  // `by_get`: it awaits a task, and nothing else. Who runs that inline below itself can't be stopped before it.
+  void add(future_reference<task_base> task, bool by_get) {
+    places_.emplace(task.get(), steps_.size());
+    const bool is_inline = task->claims.is_preparing();
+    steps_.push_back({std::move(task), by_get && !is_inline, !is_inline});
+  }
+
+  void shorten_to(std::size_t length) noexcept {
+    for (; steps_.size() > length; steps_.pop_back()) places_.erase(steps_.back().task.get());
+  }
+
+  // Of the circle that is closed by awaiting `first`, the last to await a task by get(): whoever awaits several, or
+  // joins them, may have to see their end. There is one, but for circles of gather() of handles, which may be left.
+  [[nodiscard]] task_base& whom_to_stop(const future_base& first) const {
+    const std::size_t begin = places_.find(&first)->second;
+    for (std::size_t i = steps_.size(); i > begin; --i)
+      if (steps_[i - 1].by_get) return *steps_[i - 1].task;
+    for (std::size_t i = steps_.size(); i > begin; --i)
+      if (steps_[i - 1].can_stop) return *steps_[i - 1].task;
+    return last();
+  }
+
+ private:
+  struct step {
+    future_reference<task_base> task;
+    bool by_get;
+    bool can_stop;
+  };
+  std::vector<step> steps_;
+  std::unordered_map<const future_base*, std::size_t> places_;
+};
+
 // Something that passes the cancel on to several, and is in the middle of it.
 struct cancel_branch {
-  future_reference<task_base> asker;
+  bool has_asker;  // the last of the path when it was asked
   future_reference<> of;
+  std::size_t path_length;
   std::size_t next = 0;
   bool taken = false;
 };
 
 }  // namespace
 
-// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`,
-// which is marked when the answer is no), or else to the innermost branch, or else to the caller.
-bool cancel_through(future_base& root, const cancel_message& message) {
+// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`has_asker`:
+// the last of the path, which is marked when the answer is no), or else to the innermost branch, or else to the caller.
+//
+// Where the path comes back to itself asyncio's recursion has no end. Here one task of the circle is stopped, so that
+// all unwind; each of them was asked once. The path begins with who waits for `root` already.
+bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from) {
   std::vector<cancel_branch> branches;
-  future_reference<task_base> asker;
+  cancel_path path;
+  if (from.awaits != nullptr) {
+    if (from.joiner != nullptr) path.add(future_reference<task_base>::share(*from.joiner), false);
+    path.add(future_reference<task_base>::share(*from.awaits), from.by_get);
+  }
+  bool has_asker = false;
   bool root_taken = false;
-  const auto answer = [&](bool taken, const future_reference<task_base>& to) {
-    if (to) {
-      if (!taken) mark(*to, message);
+  const auto answer = [&](bool taken, bool to_asker) {
+    if (to_asker) {
+      if (!taken) mark(path.last(), message);
     } else {
       bool& whole = branches.empty() ? root_taken : branches.back().taken;
       whole = whole || taken;
@@ -262,30 +320,40 @@ bool cancel_through(future_base& root, const cancel_message& message) {
   };
   for (auto asked = future_reference<>::share(root);;) {
     if (asked && asked->operations_->passes_on != nullptr) {
-      branches.push_back({std::move(asker), std::move(asked)});
+      branches.push_back({has_asker, std::move(asked), path.length()});
       asked = {};
+      has_asker = false;
     }
-    if (asked) {
+    if (asked && path.length() != 0 && path.has(*asked)) {
+      (void)ask(path.whom_to_stop(*asked), message, nullptr);
+      answer(true, has_asker);
+      has_asker = false;
+      asked = {};
+    } else if (asked) {
       future_reference<> awaited;
       if (asked->is_task()) {
-        answer(ask(static_cast<task_base&>(*asked), message, awaited), asker);
-        asker = future_reference<task_base>{awaited ? static_cast<task_base*>(asked.take()) : nullptr};
+        answer(ask(static_cast<task_base&>(*asked), message, &awaited), has_asker);
+        has_asker = static_cast<bool>(awaited);
+        if (awaited && path.length() == 0 && from.joiner != nullptr)
+          path.add(future_reference<task_base>::share(*from.joiner), false);
+        if (awaited) path.add(future_reference<task_base>{static_cast<task_base*>(asked.take())}, awaited->is_task());
       } else {
-        answer(asked->cancel(message), asker);
-        asker = {};
+        answer(asked->cancel(message), has_asker);
+        has_asker = false;
       }
       asked = std::move(awaited);
     } else if (branches.empty()) {
       return root_taken;
     } else {
       cancel_branch& last = branches.back();
+      path.shorten_to(last.path_length);
       if (future_base* const next = last.of->operations_->passes_on(*last.of, last.next++)) {
         asked = future_reference<>::share(*next);
         continue;
       }
       const cancel_branch ended = std::move(last);
       branches.pop_back();
-      answer(ended.taken, ended.asker);
+      answer(ended.taken, ended.has_asker);
     }
   }
 }

@@ -303,11 +303,15 @@ void pass_on_mark(task_base& task, future_base& awaited) noexcept {
   if (is_planted(planted::cancel_not_passed_on)) return;
   if (!task.claims.take_pending()) return;
   cancel_message message;
+  cancel_origin from{.awaits = &task, .by_get = awaited.is_task()};
   {
     const std::lock_guard guard{task.lock()};
-    if (task.extras) message = task.extras->marked;
+    if (task.extras) {
+      message = task.extras->marked;
+      from.joiner = task.extras->joiner;
+    }
   }
-  if (!awaited.cancel(message)) task.claims.mark();
+  if (!cancel_through(awaited, message, from)) task.claims.mark();
 }
 
 void throw_cancelled() {

@@ -55,6 +55,9 @@ class task_handle {
 
   /// Requests that the task end: `cancelled` is thrown at its current or next suspension point, once. False when it has
   /// ended already. Does not suspend. Any thread.
+  ///
+  /// A task in get() passes it on to what it awaits; each task on the way counts one request. Of tasks that await each
+  /// other in a circle one is stopped, so that all unwind; not, as in asyncio, an error.
   bool cancel() const;
   bool cancel(std::string_view message) const;
 

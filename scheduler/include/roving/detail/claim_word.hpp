@@ -14,9 +14,9 @@
 //
 // A cancel claims a parked task as an event does. Where the task does not wait in a way that can be claimed, it marks
 // the task instead (`pending`), and the mark is taken at the next suspension point. A task that waits for another
-// future
-// (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that. While it does
-// so it holds a pin, and a task that comes back waits until no pin is left: what is awaited stays readable.
+// future (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that. While
+// it does so it holds a pin, and a task that comes back waits until no pin is left: what is awaited stays readable.
+// Where tasks await each other in a circle, one of them is claimed all the same.
 //
 // Rejected: a lock a task for all of this (a second atomic operation on the way out), and clearing the word on the way
 // back (likewise).
@@ -94,12 +94,12 @@ class basic_claim_word {
     return (seen & parked) != 0 ? claim_result::won : claim_result::early;
   }
 
-  /// Asks the task to stop what it is in. Any thread.
-  [[nodiscard]] cancel_result cancel() noexcept {
+  /// Asks the task to stop what it is in; with `passes_on` false, whatever that is. Any thread.
+  [[nodiscard]] cancel_result cancel(bool passes_on = true) noexcept {
     word seen = word_.load(std::memory_order_relaxed);
     for (;;) {
       const bool open = (seen & (parked | preparing)) != 0 && (seen & mask_bit) == 0;
-      const bool forward = open && (seen & forward_bit) != 0;
+      const bool forward = passes_on && open && (seen & forward_bit) != 0;
       const word next = forward ? seen + pin_unit : open ? ended(seen, winner::cancel) : seen | pending;
       if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
       if (forward) return cancel_result::forward;
@@ -138,6 +138,7 @@ class basic_claim_word {
   [[nodiscard]] bool is_open() const noexcept {
     return (word_.load(std::memory_order_acquire) & (parked | preparing)) != 0;
   }
+  [[nodiscard]] bool is_preparing() const noexcept { return (word_.load(std::memory_order_acquire) & preparing) != 0; }
   [[nodiscard]] word epoch() const noexcept { return word_.load(std::memory_order_relaxed) >> epoch_shift; }
 
   /// Takes the mark away. True when there was one. Any thread (the owner delivers it, uncancel() forgives it).

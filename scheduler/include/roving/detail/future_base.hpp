@@ -51,9 +51,17 @@ struct future_operations {
   future_base* (*passes_on)(future_base&, std::size_t place) noexcept = nullptr;
 };
 
+/// Who waits already for what is cancelled, and would wait for ever if the cancel came back to him and ended there.
+struct cancel_origin {
+  struct task_base* joiner = nullptr;  // waits whatever comes
+  struct task_base* awaits = nullptr;  // in arm_forwarding: waits for `root`, and may be stopped if `by_get`
+  bool by_get = false;
+};
+
 /// Cancels `root` and, by way of it, what it waits for, as asyncio's cancel() does, without recursion however long the
-/// chain. False when `root` is done. Any thread.
-bool cancel_through(future_base& root, const cancel_message& message);
+/// chain. Where tasks await each other in a circle, one of them is stopped, so that all end. False when `root` is done.
+/// Any thread.
+bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from = {});
 
 class future_base {
  public:
@@ -126,7 +134,7 @@ class future_base {
 
  protected:
   friend struct task_base;
-  friend bool cancel_through(future_base& root, const cancel_message& message);
+  friend bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from);
   ~future_base() = default;
 
   const future_operations* operations_;

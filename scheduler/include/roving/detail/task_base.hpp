@@ -40,8 +40,9 @@ struct task_operations {
 /// What few tasks have.
 struct task_extras {
   std::string name;
-  cancel_message marked;     // of the last cancel that was made pending
-  cancel_message delivered;  // of the cancel that claimed the wait
+  cancel_message marked;        // of the last cancel that was made pending
+  cancel_message delivered;     // of the cancel that claimed the wait
+  task_base* joiner = nullptr;  // the task that cancelled it and waits for its end whatever comes; alive until then
 };
 
 struct alignas(16) task_base : parkable, future_base {
@@ -85,6 +86,8 @@ struct alignas(16) task_base : parkable, future_base {
 
   /// Cancels as asyncio's Task.cancel(). Any thread.
   bool request_cancel(const cancel_message& message);
+  /// The same by a task that will wait for the end of this one whatever comes.
+  bool request_cancel_before_join(task_base& joiner);
   std::uint32_t uncancel() noexcept;
   [[nodiscard]] std::uint32_t cancelling() noexcept;
 
