@@ -48,16 +48,20 @@ void future_base::finish(outcome how, std::exception_ptr error) noexcept {
   {
     std::unique_lock guard{lock_, std::defer_lock};
     if (!is_planted(planted::finish_without_lock)) guard.lock();
-    status_.store(how, std::memory_order_release);  // [outcome]
-    done_node* node = std::exchange(first_, nullptr);
-    last_ = nullptr;
-    while (node != nullptr) {
-      done_node* const next = node->next;  // who is told may be gone at once
-      if (ready_node* const ready = node->take(*node)) wakes.push(*ready);
-      node = next;
-    }
+    publish(how, wakes);
   }
   make_ready(wakes);
+}
+
+void future_base::publish(outcome how, ready_list& wakes) noexcept {
+  status_.store(how, std::memory_order_release);  // [outcome]
+  done_node* node = std::exchange(first_, nullptr);
+  last_ = nullptr;
+  while (node != nullptr) {
+    done_node* const next = node->next;  // who is told may be gone at once
+    if (ready_node* const ready = node->take(*node)) wakes.push(*ready);
+    node = next;
+  }
 }
 
 bool future_base::subscribe(done_node& node) noexcept {

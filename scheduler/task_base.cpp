@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/error.hpp>
 
 #include "scheduler/scheduler.hpp"
@@ -150,10 +151,12 @@ void task_base::run() noexcept {
       how = outcome::error;
       error = std::current_exception();
     }
-    if (how == outcome::value && claims.take_pending()) {  // it ended before the cancel reached it
-      body->destroy_value(*this);
+    if (how == outcome::value) {
+      if (end_with_value()) return;
+      body->destroy_value(*this);  // it ended before the cancel reached it
       how = outcome::cancelled;
       message_stays_ = true;  // it did not throw it: the message is the cancel's, as a future's is
+      claims.take_pending();
       const std::lock_guard guard{lock()};
       if (extras && extras->marked) error = std::make_exception_ptr(cancelled{std::move(extras->marked)});
     }
@@ -166,10 +169,31 @@ void task_base::fail_unstarted(std::exception_ptr error) noexcept {
   end(outcome::error, std::move(error));
 }
 
+// False when a cancel came first; nothing has happened then. The lock decides, so that a cancel which was told that it
+// is taken is the outcome.
+bool task_base::end_with_value() noexcept {
+  if (claims.is_pending()) return false;
+  this_shard()->slice_of_task_ended(*this);
+  ready_list wakes;
+  {
+    std::unique_lock guard{lock(), std::defer_lock};
+    if (!is_planted(planted::finish_without_lock)) guard.lock();
+    if (claims.is_pending()) return false;
+    publish(outcome::value, wakes);
+  }
+  make_ready(wakes);
+  leave();
+  return true;
+}
+
 void task_base::end(outcome how, std::exception_ptr error) noexcept {
   this_shard()->slice_of_task_ended(*this);
-  runs_on = nullptr;
   finish(how, std::move(error));
+  leave();
+}
+
+void task_base::leave() noexcept {
+  runs_on = nullptr;
   this_shard()->count_finished();
   release();
 }
@@ -211,8 +235,8 @@ bool task_base::request_cancel_before_join(task_base& joiner) {
 
 namespace {
 
-// Asks one task. `awaited` is what the cancel goes on to, if anything; without a place for it the task is stopped in
-// whatever it is, and that is no request of its own. False when the task is done.
+// Asks one task. `awaited` is what the cancel goes on to, if anything: the task is pinned then. Without a place for it
+// the task is stopped in whatever it is, and that is no request of its own. False when the task is done.
 bool ask(task_base& task, const cancel_message& message, future_reference<>* awaited) {
   bool wake = false;
   {
@@ -232,7 +256,6 @@ bool ask(task_base& task, const cancel_message& message, future_reference<>* awa
         break;
       case cancel_result::forward:
         *awaited = future_reference<>::share(*task.awaits);
-        task.claims.unpin();
         break;
     }
   }
@@ -285,9 +308,30 @@ class cancel_path {
   std::unordered_map<const future_base*, std::size_t> places_;
 };
 
+// A task that passes the cancel on, and waits for the answer: pinned, so that it can't go on before it is marked.
+class pinned_asker {
+ public:
+  pinned_asker() noexcept = default;
+  explicit pinned_asker(task_base* adopted) noexcept : task_{adopted} {}
+  pinned_asker(pinned_asker&&) noexcept = default;
+  pinned_asker& operator=(pinned_asker&& other) noexcept {
+    pinned_asker former{std::move(other)};
+    std::swap(task_, former.task_);
+    return *this;
+  }
+  ~pinned_asker() {
+    if (task_) task_->claims.unpin();
+  }
+  explicit operator bool() const noexcept { return static_cast<bool>(task_); }
+  task_base& operator*() const noexcept { return *task_; }
+
+ private:
+  future_reference<task_base> task_;
+};
+
 // Something that passes the cancel on to several, and is in the middle of it.
 struct cancel_branch {
-  bool has_asker;  // the last of the path when it was asked
+  pinned_asker asker;
   future_reference<> of;
   std::size_t path_length;
   std::size_t next = 0;
@@ -296,8 +340,8 @@ struct cancel_branch {
 
 }  // namespace
 
-// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`has_asker`:
-// the last of the path, which is marked when the answer is no), or else to the innermost branch, or else to the caller.
+// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`, which is
+// marked when the answer is no), or else to the innermost branch, or else to the caller.
 //
 // Where the path comes back to itself asyncio's recursion has no end. Here one task of the circle is stopped, so that
 // all unwind; each of them was asked once. The path begins with who waits for `root` already.
@@ -308,11 +352,11 @@ bool cancel_through(future_base& root, const cancel_message& message, cancel_ori
     if (from.joiner != nullptr) path.add(future_reference<task_base>::share(*from.joiner), false);
     path.add(future_reference<task_base>::share(*from.awaits), from.by_get);
   }
-  bool has_asker = false;
+  pinned_asker asker;
   bool root_taken = false;
-  const auto answer = [&](bool taken, bool to_asker) {
-    if (to_asker) {
-      if (!taken) mark(path.last(), message);
+  const auto answer = [&](bool taken, const pinned_asker& to) {
+    if (to) {
+      if (!taken) mark(*to, message);
     } else {
       bool& whole = branches.empty() ? root_taken : branches.back().taken;
       whole = whole || taken;
@@ -320,26 +364,29 @@ bool cancel_through(future_base& root, const cancel_message& message, cancel_ori
   };
   for (auto asked = future_reference<>::share(root);;) {
     if (asked && asked->operations_->passes_on != nullptr) {
-      branches.push_back({has_asker, std::move(asked), path.length()});
+      branches.push_back({std::move(asker), std::move(asked), path.length()});
       asked = {};
-      has_asker = false;
     }
     if (asked && path.length() != 0 && path.has(*asked)) {
       (void)ask(path.whom_to_stop(*asked), message, nullptr);
-      answer(true, has_asker);
-      has_asker = false;
+      answer(true, asker);
+      asker = {};
       asked = {};
     } else if (asked) {
       future_reference<> awaited;
       if (asked->is_task()) {
-        answer(ask(static_cast<task_base&>(*asked), message, &awaited), has_asker);
-        has_asker = static_cast<bool>(awaited);
-        if (awaited && path.length() == 0 && from.joiner != nullptr)
-          path.add(future_reference<task_base>::share(*from.joiner), false);
-        if (awaited) path.add(future_reference<task_base>{static_cast<task_base*>(asked.take())}, awaited->is_task());
+        answer(ask(static_cast<task_base&>(*asked), message, &awaited), asker);
+        asker = {};
+        if (awaited) {
+          if (path.length() == 0 && from.joiner != nullptr)
+            path.add(future_reference<task_base>::share(*from.joiner), false);
+          auto* const task = static_cast<task_base*>(asked.take());
+          path.add(future_reference<task_base>::share(*task), awaited->is_task());
+          asker = pinned_asker{task};
+        }
       } else {
-        answer(asked->cancel(message), has_asker);
-        has_asker = false;
+        answer(asked->cancel(message), asker);
+        asker = {};
       }
       asked = std::move(awaited);
     } else if (branches.empty()) {
@@ -353,7 +400,7 @@ bool cancel_through(future_base& root, const cancel_message& message, cancel_ori
       }
       const cancel_branch ended = std::move(last);
       branches.pop_back();
-      answer(ended.taken, ended.has_asker);
+      answer(ended.taken, ended.asker);
     }
   }
 }

@@ -60,8 +60,10 @@ void arm_forwarding(void* argument) noexcept {
   }
   leaving.task->add_reference();
   leaving.awaited->add_reference();
+  leaving.task->claims.pin();  // so that it does not go on, and even end, before the mark is back
   leaving.held->unlock();
   pass_on_mark(*leaving.task, *leaving.awaited);
+  leaving.task->claims.unpin();
   leaving.awaited->release();
   leaving.task->release();
 }

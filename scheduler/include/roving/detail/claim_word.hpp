@@ -14,20 +14,22 @@
 //
 // A cancel claims a parked task as an event does. Where the task does not wait in a way that can be claimed, it marks
 // the task instead (`pending`), and the mark is taken at the next suspension point. A task that waits for another
-// future (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that. While
-// it does so it holds a pin, and a task that comes back waits until no pin is left: what is awaited stays readable.
-// Where tasks await each other in a circle, one of them is claimed all the same.
+// future (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that, and marks
+// the task if that is done. While it does so it holds a pin, and a task that comes back waits until no pin is left: what
+// is awaited stays readable, and the mark comes in time for the wait from which the task comes back. Where tasks await
+// each other in a circle, one of them is claimed all the same.
 //
 // Rejected: a lock a task for all of this (a second atomic operation on the way out), and clearing the word on the way
 // back (likewise).
 //
 // I1  Only the task itself, or the shard that just left its stack for it, takes the word from running to parked.
 // I2  For each epoch at most one claim() succeeds.
-// I3  Pins are only added while parked, forwarding and not masked, and by one canceller at a time (the task's lock).
+// I3  Pins are only added while parked, forwarding and not masked. Who finds as many as fit into the word waits.
 //
 // [handover]  arm()/commit() release -> claim() acquire: who claims sees what the task wrote before it left.
 // [result]    claim() release -> settled() acquire: the task sees what the claimer wrote before it claimed.
-// [pin]       unpin() release -> settled() acquire: the reads of the canceller come before what the task does next.
+// [pin]       unpin() release -> settled() acquire: the reads of the canceller come before what the task does next, and
+//             its mark is seen there.
 #pragma once
 
 #include <cstdint>
@@ -97,9 +99,14 @@ class basic_claim_word {
   /// Asks the task to stop what it is in; with `passes_on` false, whatever that is. Any thread.
   [[nodiscard]] cancel_result cancel(bool passes_on = true) noexcept {
     word seen = word_.load(std::memory_order_relaxed);
-    for (;;) {
+    for (unsigned iteration = 0;;) {
       const bool open = (seen & (parked | preparing)) != 0 && (seen & mask_bit) == 0;
       const bool forward = passes_on && open && (seen & forward_bit) != 0;
+      if (forward && (seen & pin_bits) == pin_bits) {
+        relax(iteration++);
+        seen = word_.load(std::memory_order_relaxed);
+        continue;
+      }
       const word next = forward ? seen + pin_unit : open ? ended(seen, winner::cancel) : seen | pending;
       if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
       if (forward) return cancel_result::forward;
@@ -108,9 +115,12 @@ class basic_claim_word {
     }
   }
 
+  /// Holds a task that has just been armed, as cancel() does when it says `forward`. Before anybody can claim it.
+  void pin() noexcept { word_.fetch_add(pin_unit, std::memory_order_relaxed); }
+
   void unpin() noexcept { word_.fetch_sub(pin_unit, std::memory_order_release); }  // [pin]
 
-  /// Marks the task as cancel() does where the wait can't be claimed. Any thread.
+  /// Marks the task as cancel() does where the wait can't be claimed. Any thread that holds a pin.
   void mark() noexcept { word_.fetch_or(pending, std::memory_order_acq_rel); }
 
   /// Ends a wait that arm() or prepare() refused to begin, as if a cancel had claimed it: takes the mark. Owner side.

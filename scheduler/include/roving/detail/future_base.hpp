@@ -137,6 +137,9 @@ class future_base {
   friend bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from);
   ~future_base() = default;
 
+  /// The half of finish() that wants lock(): completes it, and gathers those who wait.
+  void publish(outcome how, ready_list& wakes) noexcept;
+
   const future_operations* operations_;
   atomic<std::uint32_t> references_{1};
   spin_lock lock_;

@@ -106,6 +106,8 @@ struct alignas(16) task_base : parkable, future_base {
  private:
   friend void show_task(task_base& task, std::uint32_t references) noexcept;
   void end(outcome how, std::exception_ptr error) noexcept;
+  [[nodiscard]] bool end_with_value() noexcept;
+  void leave() noexcept;
 };
 
 /// The task that runs on the calling thread, or null.
