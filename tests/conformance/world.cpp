@@ -87,7 +87,8 @@ void world::make_object(const object_declaration& declared) {
 }
 
 void world::put_future(const std::string& name) {
-  objects_.insert_or_assign(name, value_future{new roving::detail::future_state<value>});
+  futures_.emplace_back(new roving::detail::future_state<value>);
+  objects_.insert_or_assign(name, futures_.back());
 }
 
 std::vector<std::string> world::run() {
@@ -107,8 +108,10 @@ std::vector<std::string> world::run() {
   scheduler_->close();
   finish_run();
   for (const auto& [slot, task] : slots_) task->set_fetched();  // nobody is left to be told of its error
-  for (const auto& [name, each] : objects_)
-    if (const auto* const future = std::get_if<value_future>(&each)) (*future)->set_fetched();
+  for (const value_future& each : futures_) {
+    each->set_fetched();
+    roving::detail::break_promise(*each);  // lets go of callbacks that were never called: their shard is closed
+  }
   return std::move(lines_);
 }
 

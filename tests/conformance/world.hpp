@@ -146,6 +146,7 @@ class world {
   std::int64_t operations_begun_ = 0;
   virtual_clock clock_;
   std::unordered_map<std::string, object> objects_;
+  std::vector<value_future> futures_;  // also those whose names stand for others by now
   std::unordered_map<std::string, task_handle> slots_;
   std::unordered_map<std::string, int> labels_;
   std::unordered_map<std::string, std::shared_ptr<timer_record>> timers_;

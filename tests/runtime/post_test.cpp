@@ -58,6 +58,13 @@ class captured_stderr {
   int saved_;
 };
 
+/// Runs `body` in the main task, or in a roving one.
+template <class Body>
+void run_placed(const place& where, roving::options chosen, Body body) {
+  chosen.shards = where.shards;
+  roving::run(chosen, [&] { roving::spawn(where.is_roving ? roving::anywhere : roving::here, body).get(); });
+}
+
 /// Yields until it is so.
 template <class Predicate>
 void wait_until(Predicate is_so) {
@@ -193,7 +200,8 @@ TEST_CASE("C3 post: a cancel destroys the callable at once, from any shard", "[p
 }
 
 TEST_CASE("C4 post: an exception in a callback is handed to the handler, and the next callback runs", "[post]") {
-  const unsigned shards = GENERATE(1u, 2u, 4u);
+  const place where = GENERATE(from_range(places()));
+  const unsigned shards = where.shards;
   std::atomic<int> ran_after{0};
   std::vector<roving::unhandled> seen;
   std::atomic<bool> one_at_a_time{false};
@@ -202,7 +210,7 @@ TEST_CASE("C4 post: an exception in a callback is handed to the handler, and the
     seen.push_back(what);
     one_at_a_time = false;
   };
-  roving::run({.shards = shards, .on_unhandled = handler}, [&] {
+  run_placed(where, {.on_unhandled = handler}, [&] {
     for (unsigned shard = 0; shard < shards; ++shard) {
       roving::on_shard(shard).post([] { throw std::runtime_error{"boom"}; });
       roving::on_shard(shard).post([&] { ++ran_after; });
@@ -246,23 +254,24 @@ TEST_CASE("C4 post: anything may be thrown out of a callback, be it `cancelled`"
 
 TEST_CASE("C5 post: a handler that throws is reported on stderr with what it was given, and the loop goes on",
           "[post]") {
-  const unsigned shards = GENERATE(1u, 2u, 4u);
+  const place where = GENERATE(from_range(places()));
+  const unsigned shards = where.shards;
   std::atomic<int> calls{0};
   std::atomic<int> ran_after{0};
   captured_stderr captured;
-  roving::run({.shards = shards,
-               .on_unhandled =
-                   [&](const roving::unhandled&) {
-                     ++calls;
-                     throw std::runtime_error{"handler broke"};
-                   }},
-              [&] {
-                for (unsigned shard = 0; shard < shards; ++shard) {
-                  roving::on_shard(shard).post([] { throw std::runtime_error{"first fault"}; });
-                  roving::on_shard(shard).post([&] { ++ran_after; });
-                }
-                wait_until([&] { return ran_after == static_cast<int>(shards); });
-              });
+  run_placed(where,
+             {.on_unhandled =
+                  [&](const roving::unhandled&) {
+                    ++calls;
+                    throw std::runtime_error{"handler broke"};
+                  }},
+             [&] {
+               for (unsigned shard = 0; shard < shards; ++shard) {
+                 roving::on_shard(shard).post([] { throw std::runtime_error{"first fault"}; });
+                 roving::on_shard(shard).post([&] { ++ran_after; });
+               }
+               wait_until([&] { return ran_after == static_cast<int>(shards); });
+             });
   const std::string text = captured.text();
   CHECK(calls == static_cast<int>(shards));
   CHECK(text.find("the unhandled-error handler threw: handler broke") != std::string::npos);
@@ -270,7 +279,8 @@ TEST_CASE("C5 post: a handler that throws is reported on stderr with what it was
 }
 
 TEST_CASE("C6 post_after: never fires early, and once", "[post]") {
-  const unsigned shards = GENERATE(1u, 2u, 4u);
+  const place where = GENERATE(from_range(places()));
+  const unsigned shards = where.shards;
   std::atomic<int> early{0};
   std::atomic<int> fired{0};
   std::atomic<int> wrong_shard{0};
@@ -278,13 +288,14 @@ TEST_CASE("C6 post_after: never fires early, and once", "[post]") {
   roving::run({.shards = shards}, [&] {
     std::vector<roving::task<void>> setters;
     for (unsigned shard = 0; shard < shards; ++shard)
-      setters.push_back(roving::spawn(roving::on_shard(shard), [&, shard] {
+      setters.push_back(roving::spawn(where.is_roving ? roving::anywhere : roving::on_shard(shard), [&, shard] {
         for (int i = 0; i < timers; ++i) {
           const auto span = std::chrono::microseconds{i * 37 % 400};
           const auto due = roving::now() + span;
           const auto fire = [&, due, shard] {
             if (roving::now() < due) ++early;
-            if (roving::all_tasks(shard).empty() && shard == 0) ++wrong_shard;  // main is pinned to shard 0
+            if (!where.is_roving && shard == 0 && roving::all_tasks(shard).empty())
+              ++wrong_shard;  // main is pinned to shard 0
             ++fired;
           };
           i % 2 == 0 ? roving::post_after(span, fire) : roving::post_at(due, fire);
@@ -692,16 +703,17 @@ TEST_CASE("C17 off every shard: calls that need one say so by name", "[post]") {
 }
 
 TEST_CASE("C17 in a callback: what would suspend says so by name", "[post]") {
+  const place where = GENERATE(from_range(places()));
   std::vector<std::pair<std::string, std::string>> told;
   bool in_task = true;
-  roving::run({.shards = 1}, [&] {
+  run_placed(where, {}, [&] {
     auto sleeper = roving::spawn([] { roving::sleep_for(1h); });
     roving::promise<int> promise;
     auto future = promise.get_future();
     roving::mutex mutex;
     mutex.lock();
-    bool over = false;
-    roving::post([&] {
+    std::atomic<bool> over{false};
+    roving::on_shard(where.shards - 1).post([&] {
       in_task = roving::in_task();
       const auto attempt = [&](const char* name, const auto& f) {
         try {
@@ -722,7 +734,7 @@ TEST_CASE("C17 in a callback: what would suspend says so by name", "[post]") {
       attempt("this_task::cancel", [] { roving::this_task::cancel(); });
       over = true;
     });
-    wait_until([&] { return over; });
+    wait_until([&] { return over.load(); });
     mutex.unlock();
     sleeper.cancel();
   });
