@@ -340,8 +340,8 @@ struct cancel_branch {
 
 }  // namespace
 
-// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`, which is
-// marked when the answer is no), or else to the innermost branch, or else to the caller.
+// Depth first, as asyncio's recursion. `asked` comes next; its answer goes to the task that waits for it (`asker`,
+// which is marked when the answer is no), or else to the innermost branch, or else to the caller.
 //
 // Where the path comes back to itself asyncio's recursion has no end. Here one task of the circle is stopped, so that
 // all unwind; each of them was asked once. The path begins with who waits for `root` already.

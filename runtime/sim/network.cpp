@@ -8,6 +8,7 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 
 #include <roving/detail/assert.hpp>
 
@@ -497,6 +498,14 @@ int network::peer_name(int fd, sockaddr* address, socklen_t* size) const noexcep
   if (!socket) return -EBADF;
   if (socket->is != socket_state::kind::connected || !socket->remote) return -ENOTCONN;
   return give_name(*socket->remote, address, size);
+}
+
+int network::poll_now(int fd, int events) const noexcept {
+  state_->of.point();
+  const auto socket = state_->at(fd);
+  if (!socket) return POLLNVAL;
+  const readiness is = state::ready_now(*socket);
+  return ((is.readable ? POLLIN : 0) & events) | ((is.writable ? POLLOUT : 0) & events) | (is.hung_up ? POLLHUP : 0);
 }
 
 int network::look_up(const std::string& host, std::uint16_t port, int family, std::vector<endpoint>& found,

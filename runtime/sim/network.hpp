@@ -49,6 +49,7 @@ class network final : public detail::system_calls {
   [[nodiscard]] int set_option(int fd, int level, int name, const void* value, socklen_t size) const noexcept override;
   [[nodiscard]] int local_name(int fd, sockaddr* address, socklen_t* size) const noexcept override;
   [[nodiscard]] int peer_name(int fd, sockaddr* address, socklen_t* size) const noexcept override;
+  [[nodiscard]] int poll_now(int fd, int events) const noexcept override;
   [[nodiscard]] int look_up(const std::string& host, std::uint16_t port, int family, std::vector<endpoint>& found,
                             int& error_number) const override;
 

@@ -14,10 +14,10 @@
 //
 // A cancel claims a parked task as an event does. Where the task does not wait in a way that can be claimed, it marks
 // the task instead (`pending`), and the mark is taken at the next suspension point. A task that waits for another
-// future (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that, and marks
-// the task if that is done. While it does so it holds a pin, and a task that comes back waits until no pin is left: what
-// is awaited stays readable, and the mark comes in time for the wait from which the task comes back. Where tasks await
-// each other in a circle, one of them is claimed all the same.
+// future (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that, and
+// marks the task if that is done. While it does so it holds a pin, and a task that comes back waits until no pin is
+// left: what is awaited stays readable, and the mark comes in time for the wait from which the task comes back. Where
+// tasks await each other in a circle, one of them is claimed all the same.
 //
 // Rejected: a lock a task for all of this (a second atomic operation on the way out), and clearing the word on the way
 // back (likewise).
