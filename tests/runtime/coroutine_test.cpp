@@ -424,6 +424,33 @@ TEST_CASE("when_all: the first that throws has the others cancelled, and is thro
   CHECK(seen == std::vector<std::string>{"a cancelled", "b cancelled", "nothing", "task cancelled"});
 }
 
+TEST_CASE("when_all: one that fails cancels also who has what it waited for, and has not gone on yet",
+          "[runtime][coroutine]") {
+  std::vector<std::string> seen;
+  run_in_order([&] {
+    roving::promise<int> first;
+    roving::promise<int> second;
+    const auto waits = [&]() -> roving::coroutine<> {
+      try {
+        co_await roving::when_all(get(first.get_future()));
+        seen.emplace_back("goes on");
+      } catch (const roving::cancelled&) {
+        seen.emplace_back("cancelled");
+      }
+    };
+    const auto fails = [&]() -> roving::coroutine<> {
+      co_await second.get_future();
+      throw error("fails");
+    };
+    auto task = roving::spawn(roving::when_all(waits(), fails()));
+    wait_until_waiting(task);
+    first.set_value(1);
+    second.set_value(2);
+    seen.push_back(thrown_by([&] { task.get(); }));
+  });
+  CHECK(seen == std::vector<std::string>{"cancelled", "fails"});
+}
+
 // --- cancellation ----------------------------------------------------------------------------------------------------
 
 TEST_CASE("coroutine: a cancel of the task is passed on to the future that is awaited", "[runtime][coroutine]") {
