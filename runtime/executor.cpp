@@ -127,13 +127,14 @@ bool pool_poster::close_until(const char* call, time_point deadline) {
   const future_reference<future_state<void>> ended{new future_state<void>};
   auto end = std::make_unique<pool_end>(*ended);
   closed_ = true;
-  if (pool_->close(std::make_exception_ptr(executor_closed{call}), *end)) {
+  if (pool_->close(*end)) {
     pool_->join();
     return true;
   }
   pool_end* const told = end.release();
   const no_cancel hold;
-  if (ended->wait(call, deadline) == wait_end::timeout && pool_->abandon()) {
+  if (ended->wait(call, deadline) == wait_end::timeout &&
+      pool_->abandon(std::make_exception_ptr(executor_closed{call}))) {
     delete told;
     report_to(*on_unhandled_,
               {std::string{call} + ": work did not end in time, and was left to itself",
@@ -155,7 +156,7 @@ void pool_poster::close_in_destructor() noexcept {
   struct unheard final : ready_node {
     unheard() noexcept : ready_node{ready_kind::direct, [](ready_node&) noexcept {}} {}
   } nobody;
-  (void)pool_->close(std::make_exception_ptr(executor_closed{"a pool's destructor"}), nobody);
+  (void)pool_->close(nobody);
   pool_->join();
 }
 

@@ -47,20 +47,17 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
     return true;
   }
 
-  [[nodiscard]] bool close(const std::exception_ptr& why, ready_node& when_ended) noexcept {
-    job_queue dropped;
-    bool ended = false;
-    {
-      const std::lock_guard guard{mutex_};
-      ROVING_ASSERT(!is_closed_);
-      is_closed_ = true;
-      dropped = queue_.take_all();
-      while (!idle_.empty()) call_one();
-      ended = threads_ == 0;
-      if (!ended) when_ended_ = &when_ended;
+  [[nodiscard]] bool close(ready_node& when_ended) noexcept {
+    const std::lock_guard guard{mutex_};
+    ROVING_ASSERT(!is_closed_);
+    is_closed_ = true;
+    while (!idle_.empty()) call_one();
+    if (threads_ == 0) {
+      ROVING_ASSERT(queue_.empty());  // I1
+      return true;
     }
-    job_queue::drop_all(dropped, why);
-    return ended;
+    when_ended_ = &when_ended;
+    return false;
   }
 
   void join() noexcept {
@@ -73,15 +70,22 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
     }
   }
 
-  [[nodiscard]] bool abandon() noexcept {
-    const std::lock_guard guard{mutex_};
-    ROVING_ASSERT(is_closed_);
-    is_abandoned_ = true;
-    for (std::list<worker>* each : {&workers_, &left_}) {
-      for (worker& one : *each)
-        if (one.handle) one.handle->abandon();
+  [[nodiscard]] bool abandon(const std::exception_ptr& why) noexcept {
+    job_queue dropped;
+    bool still_runs = false;
+    {
+      const std::lock_guard guard{mutex_};
+      ROVING_ASSERT(is_closed_);
+      is_abandoned_ = true;
+      dropped = queue_.take_all();
+      for (std::list<worker>* each : {&workers_, &left_}) {
+        for (worker& one : *each)
+          if (one.handle) one.handle->abandon();
+      }
+      still_runs = std::exchange(when_ended_, nullptr) != nullptr;
     }
-    return std::exchange(when_ended_, nullptr) != nullptr;
+    job_queue::drop_all(dropped, why);
+    return still_runs;
   }
 
   [[nodiscard]] std::size_t threads() const noexcept {
@@ -110,8 +114,7 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
 
   // Whether the caller has to start a thread; it counts from now on. The lock is held.
   [[nodiscard]] bool wants_thread() noexcept {
-    if (is_starting_ || queue_.size() <= idle_count_ || threads_ == settings_.threads_at_most || is_closed_)
-      return false;
+    if (is_starting_ || queue_.size() <= idle_count_ || threads_ == settings_.threads_at_most) return false;
     is_starting_ = true;
     ++starts_;
     ++threads_;
@@ -250,11 +253,9 @@ blocking_pool::~blocking_pool() = default;
 
 bool blocking_pool::submit(job& work) noexcept { return state_->submit(work); }
 bool blocking_pool::withdraw(job& work) noexcept { return state_->withdraw(work); }
-bool blocking_pool::close(const std::exception_ptr& why, ready_node& when_ended) noexcept {
-  return state_->close(why, when_ended);
-}
+bool blocking_pool::close(ready_node& when_ended) noexcept { return state_->close(when_ended); }
 void blocking_pool::join() noexcept { state_->join(); }
-bool blocking_pool::abandon() noexcept { return state_->abandon(); }
+bool blocking_pool::abandon(const std::exception_ptr& why) noexcept { return state_->abandon(why); }
 std::size_t blocking_pool::threads() const noexcept { return state_->threads(); }
 std::size_t blocking_pool::idle_threads() const noexcept { return state_->idle_threads(); }
 std::size_t blocking_pool::queued() const noexcept { return state_->queued(); }

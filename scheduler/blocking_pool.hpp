@@ -53,9 +53,9 @@ class blocking_pool final : public job_pool {
 
   [[nodiscard]] bool submit(job& work) noexcept override;
   [[nodiscard]] bool withdraw(job& work) noexcept override;
-  [[nodiscard]] bool close(const std::exception_ptr& why, ready_node& when_ended) noexcept override;
+  [[nodiscard]] bool close(ready_node& when_ended) noexcept override;
   void join() noexcept override;
-  [[nodiscard]] bool abandon() noexcept override;
+  [[nodiscard]] bool abandon(const std::exception_ptr& why) noexcept override;
 
   // --- of this moment; any thread
 

@@ -28,16 +28,16 @@ class job_pool {
   /// Takes `work` back. False when a thread has it, or had it. Any thread, for as long as `work` is alive.
   [[nodiscard]] virtual bool withdraw(job& work) noexcept = 0;
 
-  /// Refuses jobs from now on and drops those that no thread has begun, with `why`. True when none is running any more;
-  /// otherwise `when_ended` is made ready when that is so. Once; any thread.
-  [[nodiscard]] virtual bool close(const std::exception_ptr& why, ready_node& when_ended) noexcept = 0;
+  /// Refuses jobs from now on; those that it has are run. True when none is left; otherwise `when_ended` is made ready
+  /// when that is so. Once; any thread.
+  [[nodiscard]] virtual bool close(ready_node& when_ended) noexcept = 0;
 
   /// Blocks until all jobs have ended and their threads are gone. After close().
   virtual void join() noexcept = 0;
 
-  /// Leaves the jobs that still run, and their threads, to themselves. After close(), whose ready node is not made
-  /// ready any more; false when it was, or is about to be.
-  [[nodiscard]] virtual bool abandon() noexcept = 0;
+  /// Drops the jobs that no thread has begun, with `why`, and leaves those that run, and their threads, to themselves.
+  /// After close(), whose ready node is not made ready any more; false when it was, or is about to be.
+  [[nodiscard]] virtual bool abandon(const std::exception_ptr& why) noexcept = 0;
 };
 
 /// Jobs in the order in which they came. Guarded by its pool's lock.

@@ -314,7 +314,8 @@ void scheduler::close_generators() {
   }
 }
 
-// The loop goes on while work on other threads ends: it may post here. What does not end in time is left to itself.
+// The loop goes on while work on other threads ends, what is queued included: it may post here. What does not end in
+// time is left to itself, and what has not begun by then never does.
 void scheduler::close_pools() {
   shard& here = at(0);
   struct pool_end : posted_callback {
@@ -335,10 +336,10 @@ void scheduler::close_pools() {
   deadline_timer deadline{here};
   here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
   const std::exception_ptr why = std::make_exception_ptr(runtime_closed{"shutdown"});
-  for (pool_end* each : {&compute, &blocking}) each->has_ended = each->pool == nullptr || each->pool->close(why, *each);
+  for (pool_end* each : {&compute, &blocking}) each->has_ended = each->pool == nullptr || each->pool->close(*each);
   for (pool_end* each : {&compute, &blocking}) {
     while (!each->has_ended && !deadline.passed) here.run();
-    if (!each->has_ended && each->pool->abandon()) {
+    if (!each->has_ended && each->pool->abandon(why)) {
       report({"work on other threads did not end before the shutdown deadline, and was left to itself",
               std::make_exception_ptr(timeout_error{}),
               {}});

@@ -802,16 +802,15 @@ TEST_CASE("user executors: a callable runs once, is dropped with its future canc
 
 // --- shutdown
 
-TEST_CASE("C118 shutdown: started work is waited for, queued work is dropped, later work refused",
-          "[runtime][executor]") {
+TEST_CASE("C118 shutdown: started work is waited for, queued work is run, later work refused", "[runtime][executor]") {
   const place where = GENERATE(from_range(places()));
   held_call work;
-  std::atomic<bool> queued_ran{false};
+  std::atomic<int> queued_ran{0};
   roving::future<void> started;
-  roving::future<void> queued;
+  roving::future<int> queued;
+  roving::future<int> given_up;
   std::optional<roving::blocking_executor> pool;
   std::optional<roving::shard_executor> shard;
-  std::thread releases;
   {
     roving::runtime all{{.shards = where.shards, .blocking_threads_at_most = 1}};
     all.run([&] {
@@ -819,25 +818,70 @@ TEST_CASE("C118 shutdown: started work is waited for, queued work is dropped, la
       shard.emplace(0U);
       started = roving::submit(*pool, [&] { work(); });
       work.begun.wait();
-      queued = roving::submit(*pool, [&] { queued_ran = true; });
-    });
-    // It may end only once close() has dropped what is queued.
-    releases = std::thread{[&] {
-      queued.wait();
+      queued = roving::submit(*pool, [&] { return ++queued_ran; });
+      given_up = roving::submit(*pool, [&] { return ++queued_ran; });
+      pool->post([&] { queued_ran += 10; });
+      // Of who was cancelled: by the shutdown too.
+      auto waits = roving::spawn([&] { return roving::blocking([&] { return ++queued_ran; }); });
+      wait_until_parked(waits);
+      waits.detach();
+      given_up.cancel();
       work.may_end.set();
-    }};
+    });
     all.close();
     CHECK(work.has_ended);
     CHECK(started.done());
-    CHECK_FALSE(started.cancelled());
-    CHECK(queued.cancelled());
-    CHECK_FALSE(queued_ran);
+    CHECK(given_up.cancelled());
+    CHECK(queued_ran >= 11);
   }
-  releases.join();
+  CHECK(queued.value() == 1);
   CHECK_THROWS_AS(pool->post([] {}), roving::runtime_closed);
   CHECK_THROWS_AS(roving::submit(*pool, [] {}), roving::runtime_closed);
   CHECK_THROWS_AS(shard->post([] {}), roving::runtime_closed);
   CHECK_THROWS_AS(roving::submit(*shard, [] {}), roving::runtime_closed);
+}
+
+TEST_CASE("C115 shutdown: queued work of a task that the shutdown cancels never runs", "[runtime][executor]") {
+  held_call work;
+  std::atomic<int> ran{0};
+  roving::run({.shards = 1, .blocking_threads_at_most = 1}, [&] {
+    roving::blocking_executor{}.post([&] { work(); });
+    work.begun.wait();
+    roving::blocking_executor{}.post([&] { ran += 10; });
+    auto waits = roving::spawn([&] {
+      struct let_go {
+        held_call& work;
+        ~let_go() { work.may_end.set(); }
+      } when_cancelled{work};
+      roving::blocking([&] { ++ran; });
+    });
+    wait_until_parked(waits);
+    waits.detach();
+  });
+  CHECK(ran == 10);
+}
+
+TEST_CASE("C118 shutdown: after its deadline what no thread has begun is dropped", "[runtime][executor]") {
+  reports seen;
+  const auto work = std::make_shared<held_call>();
+  const auto over = std::make_shared<plain_signal>();
+  bool ran = false;
+  roving::future<void> queued;
+  roving::run({.shards = 1, .blocking_threads_at_most = 1, .shutdown_deadline = 1ms, .on_unhandled = seen.handler()},
+              [&] {
+                const roving::blocking_executor pool;
+                pool.post([work, over] {
+                  (*work)();
+                  over->set();
+                });
+                work->begun.wait();
+                queued = roving::submit(pool, [&] { ran = true; });
+              });
+  CHECK(queued.cancelled());
+  CHECK(seen.messages().size() == 1);
+  work->may_end.set();
+  over->wait();
+  CHECK_FALSE(ran);
 }
 
 TEST_CASE("C118 shutdown: after its deadline started work is reported and left to itself", "[runtime][executor]") {
@@ -859,14 +903,14 @@ TEST_CASE("C118 shutdown: after its deadline started work is reported and left t
   over->wait();
 }
 
-TEST_CASE("C118 own pools: close waits for what runs, drops what is queued, then refuses", "[runtime][executor]") {
+TEST_CASE("C118 own pools: close waits for all that it has, then refuses", "[runtime][executor]") {
   const bool in_a_task = GENERATE(false, true);
   held_call work;
   std::atomic<bool> others_ran{false};
   roving::blocking_pool pool{{.threads_at_most = 1}};
   const auto started = roving::submit(pool, [&] { work(); });
   work.begun.wait();
-  const auto queued = roving::submit(pool, [] {});
+  const auto queued = roving::submit(pool, [] { return 1; });
   CHECK(pool.threads() == 1);
   CHECK(pool.queued() == 1);
   if (in_a_task) {
@@ -880,16 +924,13 @@ TEST_CASE("C118 own pools: close waits for what runs, drops what is queued, then
     });
     CHECK(others_ran);
   } else {
-    std::thread releases{[&] {
-      queued.wait();
-      work.may_end.set();
-    }};
+    std::thread releases{[&] { work.may_end.set(); }};
     pool.close();
     releases.join();
   }
   CHECK(work.has_ended);
   CHECK(started.done());
-  CHECK(queued.cancelled());
+  CHECK(queued.value() == 1);
   CHECK_THROWS_AS(pool.post([] {}), roving::executor_closed);
   CHECK_THROWS_AS(roving::submit(pool, [] {}), roving::executor_closed);
   pool.close();  // again
@@ -900,19 +941,24 @@ TEST_CASE("C118 own pools: close with a deadline reports and abandons", "[runtim
   const auto work = std::make_shared<held_call>();
   const auto over = std::make_shared<plain_signal>();
   bool ended = true;
+  bool queued_ran = false;
+  roving::future<void> queued;
   {
-    roving::blocking_pool pool{{.on_unhandled = seen.handler()}};
+    roving::blocking_pool pool{{.threads_at_most = 1, .on_unhandled = seen.handler()}};
     pool.post([work, over] {
       (*work)();
       over->set();
     });
     work->begun.wait();
+    queued = roving::submit(pool, [&] { queued_ran = true; });
     ended = pool.close_for(1ms);
   }
   CHECK_FALSE(ended);
   CHECK(seen.messages().size() == 1);
   work->may_end.set();
   over->wait();
+  CHECK(queued.cancelled());
+  CHECK_FALSE(queued_ran);
 }
 
 TEST_CASE("C118 own pools: in a callback close is refused, and the destructor blocks", "[runtime][executor]") {

@@ -66,7 +66,7 @@ struct told : ready_node {
 
 void close(blocking_pool& pool) {
   told node;
-  if (!pool.close(std::make_exception_ptr(std::runtime_error{"closed"}), node)) node.ended.wait();
+  if (!pool.close(node)) node.ended.wait();
   pool.join();
 }
 
@@ -312,8 +312,7 @@ TEST_CASE("blocking pool: without a thread a job is dropped, and with one it wai
   close(pool);
 }
 
-TEST_CASE("C118 blocking pool: close drops what is queued, waits for what runs, then refuses",
-          "[scheduler][blocking_pool]") {
+TEST_CASE("C118 blocking pool: close runs what is queued, waits for it, then refuses", "[scheduler][blocking_pool]") {
   blocking_pool pool{{.threads_at_most = 1}};
   plain_signal begun;
   plain_signal may_end;
@@ -321,23 +320,49 @@ TEST_CASE("C118 blocking pool: close drops what is queued, waits for what runs, 
     begun.set();
     may_end.wait();
   }};
-  test_job queued;
+  std::deque<test_job> queued(3);
   REQUIRE(pool.submit(running));
-  REQUIRE(pool.submit(queued));
+  for (test_job& each : queued) REQUIRE(pool.submit(each));
   begun.wait();
   told node;
-  REQUIRE_FALSE(pool.close(std::make_exception_ptr(std::runtime_error{"closed"}), node));
-  CHECK(queued.has_ended());
-  CHECK(queued.runs() == 0);
-  CHECK(queued.why_dropped() == "closed");
+  REQUIRE_FALSE(pool.close(node));
+  CHECK(pool.queued() == 3);
+  CHECK(pool.withdraw(queued[1]));  // as before
   test_job late;
   CHECK_FALSE(pool.submit(late));
   CHECK_FALSE(node.ended.is_set());
   may_end.set();
   node.ended.wait();
   CHECK(running.has_ended());
+  CHECK(queued[0].runs() == 1);
+  CHECK(queued[1].runs() == 0);
+  CHECK(queued[2].runs() == 1);
   pool.join();
   CHECK(pool.threads() == 0);
+}
+
+TEST_CASE("C118 blocking pool: jobs that wait for each other get their threads also after close",
+          "[scheduler][blocking_pool]") {
+  held_threads threads;
+  blocking_pool pool{{.threads_at_most = 3, .threads = &threads}};
+  std::atomic<int> begun{0};
+  std::deque<test_job> jobs;
+  for (int i = 0; i < 3; ++i) {
+    jobs.emplace_back([&] {
+      ++begun;
+      wait_until([&] { return begun == 3; });
+    });
+  }
+  for (test_job& each : jobs) REQUIRE(pool.submit(each));
+  told node;
+  REQUIRE_FALSE(pool.close(node));
+  for (std::size_t i = 0; i < 3; ++i) {
+    wait_until([&] { return threads.started() == i + 1; });
+    threads.release(i);
+  }
+  node.ended.wait();
+  for (const test_job& each : jobs) CHECK(each.runs() == 1);
+  pool.join();
 }
 
 TEST_CASE("C118 blocking pool: idle threads do not hold up close", "[scheduler][blocking_pool]") {
@@ -350,7 +375,7 @@ TEST_CASE("C118 blocking pool: idle threads do not hold up close", "[scheduler][
   CHECK(pool.threads() == 0);
 }
 
-TEST_CASE("C118 blocking pool: an abandoned thread finishes alone, after the pool is gone",
+TEST_CASE("C118 blocking pool: an abandoned thread finishes alone, after the pool is gone, and does nothing more",
           "[scheduler][blocking_pool]") {
   plain_signal begun;
   plain_signal may_end;
@@ -358,14 +383,19 @@ TEST_CASE("C118 blocking pool: an abandoned thread finishes alone, after the poo
     begun.set();
     may_end.wait();
   }};
+  test_job queued;
   told node;
   {
-    blocking_pool pool{{}};
+    blocking_pool pool{{.threads_at_most = 1}};
     REQUIRE(pool.submit(running));
+    REQUIRE(pool.submit(queued));
     begun.wait();
-    REQUIRE_FALSE(pool.close(std::make_exception_ptr(std::runtime_error{"closed"}), node));
-    CHECK(pool.abandon());
+    REQUIRE_FALSE(pool.close(node));
+    CHECK(pool.abandon(std::make_exception_ptr(std::runtime_error{"too late"})));
   }
+  CHECK(queued.has_ended());
+  CHECK(queued.runs() == 0);
+  CHECK(queued.why_dropped() == "too late");
   may_end.set();
   running.wait();
   CHECK_FALSE(node.ended.is_set());

@@ -293,9 +293,9 @@ class contextual {
 /// context_vars, unless it is made by with_context().
 /// A cancel of the future, also by way of a cancelled task that waits for it, ends it at once: work that has not begun
 /// never runs. Work that has begun goes on alone, what it returns is lost, an exception of it is reported; a task, of
-/// shard_executor and anywhere_executor, is cancelled as well. An executor that drops `f` unrun, as a pool does when it
-/// is closed, cancels the future. Suspends: no. Any thread. Errors: what `where.post()` throws (runtime_closed,
-/// executor_closed); std::bad_alloc.
+/// shard_executor and anywhere_executor, is cancelled as well. An executor that drops `f` unrun, as a pool does that
+/// is not closed in time, cancels the future. Suspends: no. Any thread. Errors: what `where.post()` throws
+/// (runtime_closed, executor_closed); std::bad_alloc.
 template <executor Executor, class Function>
 [[nodiscard]] auto submit(Executor&& where, Function&& f, spawn_site site = spawn_site::current()) {
   if constexpr (std::derived_from<std::remove_cvref_t<Executor>, detail::task_executor>) {
@@ -380,13 +380,14 @@ class blocking_pool : public detail::pool_poster {
   /// close(); in a posted callback of a shard, where nothing can be parked, it blocks the shard's thread.
   ~blocking_pool();
 
-  /// Takes no more work, drops what no thread has begun (its futures are cancelled) and waits for the rest. Idempotent.
+  /// Takes no more work, and waits until all that it has was run. Idempotent.
   ///
   /// Suspends: yes; a plain thread blocks. A cancel of the caller stays pending meanwhile. Errors: not_in_task (in a
   /// callback).
   void close() { close_until("blocking_pool::close", time_point::max()); }
 
-  /// The same for at most `span`. False when work still ran: it is left to itself then, and that is reported.
+  /// The same for at most `span`. False when work still ran: it is left to itself then, which is reported, and what no
+  /// thread has begun is dropped: its futures are cancelled.
   template <class Representation, class Period>
   bool close_for(std::chrono::duration<Representation, Period> span) {
     return close_until("blocking_pool::close_for", detail::time_after(now(), detail::to_duration(span)));

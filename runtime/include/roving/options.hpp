@@ -36,7 +36,8 @@ struct options {
   unsigned blocking_threads_at_most = 64;  // of blocking(): they wait more than they compute, so more than cores
   duration blocking_idle_for = std::chrono::seconds{10};  // a thread of blocking() without work leaves after it
   unsigned compute_threads = 0;                           // of compute(); 0: as many as shards
-  duration shutdown_deadline = std::chrono::seconds{30};  // for cancelled tasks to end, when the runtime closes
+  duration shutdown_deadline = std::chrono::seconds{30};  // for cancelled tasks to end when the runtime closes, then
+                                                          // for the pools to do what they have
   std::function<void(const std::string& tasks)>
       on_shutdown_stuck{};           // names what did not end; returning means to wait as long again. None: abort
   unhandled_handler on_unhandled{};  // errors that nobody catches or fetches; empty: a line on stderr

@@ -15,7 +15,7 @@ struct job {
   job& operator=(const job&) = delete;
 
   run_function run;    // on a thread of the pool
-  drop_function drop;  // it will never run: the pool closes, or can get no thread
+  drop_function drop;  // it will never run: the pool was abandoned, or can get no thread
 
   // --- the pool's, guarded by its lock
   job* next = nullptr;
