@@ -477,6 +477,55 @@ TEST_CASE(
   CHECK(cancelling == 0);
 }
 
+// asyncio nests the TimeoutError in it; here nothing is added to an exception of somebody else.
+TEST_CASE("C85 timeout: a foreign exception propagates as the same object, and scope.expired() tells",
+          "[runtime][timeout]") {
+  const place where = GENERATE(from_range(places()));
+  const bool nested = GENERATE(false, true);
+  std::exception_ptr thrown_inside;
+  std::exception_ptr seen_outside;
+  bool expired = false;
+  bool outer_expired = true;
+  unsigned cancelling = 99;
+  run_in(where, [&] {
+    const auto body = [&](roving::timeout_scope& scope) {
+      try {
+        park();
+      } catch (const roving::cancelled&) {
+        try {
+          throw error("while cleaning up");
+        } catch (...) {
+          thrown_inside = std::current_exception();
+          expired = scope.expired();
+          throw;
+        }
+      }
+    };
+    try {
+      if (nested)
+        roving::with_timeout(1h, [&](roving::timeout_scope& outer) {
+          struct look {
+            roving::timeout_scope& at;
+            bool& into;
+            ~look() { into = at.expired(); }
+          } on_the_way_out{outer, outer_expired};
+          roving::with_timeout(1ms, body);
+        });
+      else
+        roving::with_timeout(1ms, body);
+    } catch (...) {
+      seen_outside = std::current_exception();
+    }
+    cancelling = roving::this_task::cancelling();
+    roving::yield();  // and no cancel of the scope is left
+  });
+  REQUIRE(thrown_inside != nullptr);
+  CHECK(seen_outside == thrown_inside);
+  CHECK(expired);
+  CHECK(outer_expired != nested);
+  CHECK(cancelling == 0);
+}
+
 TEST_CASE("C86 with_timeout: in the cleanup of one that has passed, around a group, with a busy loop",
           "[runtime][timeout]") {
   const place where = GENERATE(from_range(places()));

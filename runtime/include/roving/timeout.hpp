@@ -94,9 +94,10 @@ auto call_with_timeout(std::optional<time_point> deadline, Function&& f, const c
 /// current task is cancelled; if `f` ends by that with `cancelled`, timeout_error is thrown in its place.
 ///
 /// `f` is called at once, also if `span` is 0 or less: it goes on to its first suspension then. If it ends before the
-/// cancel reaches it, or swallows it, what it returns is given; another exception of it is thrown as it is (expired()
-/// tells). A cancel by others stays `cancelled`. Of nested timeouts that pass together the outermost throws. Suspends:
-/// as `f` does. Errors: timeout_error; what `f` throws; not_in_task.
+/// cancel reaches it, or swallows it, what it returns is given; another exception of it is thrown as it is, the same
+/// object (asyncio nests a TimeoutError in it, which would need another type here): expired() tells. A cancel by others
+/// stays `cancelled`. Of nested timeouts that pass together the outermost throws. Suspends: as `f` does. Errors:
+/// timeout_error; what `f` throws; not_in_task.
 template <class Representation, class Period, class Function>
 decltype(auto) with_timeout(std::chrono::duration<Representation, Period> span, Function&& f) {
   return detail::call_with_timeout(detail::time_after(now(), detail::to_duration(span)), std::forward<Function>(f),
