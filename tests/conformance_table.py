@@ -148,7 +148,7 @@ ITEMS = """
 115  A cancel: what is queued never runs. What runs: `submit` ends at once; `blocking` waits for it (D1).
 116  `submit` from a plain thread: value, exception, timeout.
 117  A cancel of that future reaches the task.
-118  Shutdown of the pools: what runs is waited for, later work refused; after the deadline it is left alone.
+118  Pools that are shut down run what they have, and refuse more; after the deadline what runs is left alone.
 # Run and shutdown
 119  `run` gives what main returns and throws what it throws; inside a run it is an error.
 120  What main leaves behind is cancelled and waited for; what it throws is reported as of the shutdown.
