@@ -122,7 +122,7 @@ class bounded_deque {
     Element* const oldest = slot(top).load(std::memory_order_relaxed);
     // seq_cst for [last] and [reuse]. On failure nothing is read: relaxed.
     if (is_planted(planted::steal_in_two_steps))
-      top_.store(top + 1);
+      top_.store(top + 1, std::memory_order_seq_cst);
     else if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
       return {.lost_race = true};
     return {.element = oldest};

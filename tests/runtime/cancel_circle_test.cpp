@@ -35,6 +35,8 @@ struct circle {
         throw roving::cancelled{};
       }));
     }
+    // Who has started can't be run inline by who awaits it.
+    for (const auto& each : tasks) wait_until_parked(each);
     closed.set();
     for (const auto& each : tasks)
       while (!awaits_a_task(each)) roving::yield();
@@ -138,6 +140,7 @@ TEST_CASE("C65 cancel: a circle by way of gather unwinds, and so do those who ar
       else
         (void)roving::gather(a);
     });
+    for (const auto* each : {&a, &b, &beside}) wait_until_parked(*each);
     closed.set();
     for (const auto* each : {&a, &b})
       while (!roving_test::is_parked(*each) || roving::detail_access::state_of(*each, "").awaits == nullptr)
@@ -189,7 +192,8 @@ TEST_CASE("cancel: a child that awaits its parent unwinds with it", "[runtime][c
     go.set();
     while (!child_is_there) roving::yield();
     while (waits && !is_parked(child_view)) roving::yield();
-    wait_until_parked(parent);
+    // Parked, or running the child inline.
+    while (!roving::detail_access::state_of(parent, "is_open").claims.is_open()) roving::yield();
     parent.cancel();
     parent.join();
     parent_was_cancelled = parent.cancelled();
@@ -222,6 +226,7 @@ TEST_CASE("C120 shutdown: a circle of tasks that was left over unwinds", "[runti
           all[(i + 1) % length].get();
         }));
       }
+      for (const auto& each : *handles) wait_until_parked(each);
       closed->set();
       for (const auto& each : *handles)
         while (!awaits_a_task(each)) roving::yield();

@@ -34,9 +34,10 @@ inline std::vector<int> numbers(int count) {
   return made;
 }
 
-/// Whether a task waits for something that can be claimed: neither running, ready nor done.
+/// Whether a task waits for something that can be claimed: neither running, ready nor done. A task that runs inline
+/// what it waits for is one of them.
 inline bool is_parked(const roving::task_handle& handle) {
-  return roving::detail_access::state_of(handle, "is_parked").claims.is_parked();
+  return roving::detail_access::state_of(handle, "is_parked").claims.is_open();
 }
 
 /// For the order in which several begin to wait: an order that no clock makes.
