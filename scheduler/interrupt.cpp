@@ -62,9 +62,8 @@ struct sigaction action_now() noexcept {
   return now;
 }
 
-bool is_default(const struct sigaction& action) noexcept {
-  return (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_DFL;
-}
+// Whatever the flags say: those of a handler that has reset itself stay.
+bool is_default(const struct sigaction& action) noexcept { return action.sa_handler == SIG_DFL; }
 
 }  // namespace
 

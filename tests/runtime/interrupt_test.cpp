@@ -182,6 +182,24 @@ TEST_CASE("C123 SIGINT: it is left alone where somebody handles it, by option, a
   CHECK(off_the_first_thread);
 }
 
+TEST_CASE("C123 SIGINT: where a handler has reset itself, nobody handles it", "[interrupt]") {
+  const default_sigint plain;
+  struct sigaction theirs {};
+  theirs.sa_sigaction = [](int, siginfo_t*, void*) {};
+  theirs.sa_flags = static_cast<int>(static_cast<unsigned>(SA_SIGINFO) | static_cast<unsigned>(SA_RESETHAND));
+  ::sigaction(SIGINT, &theirs, nullptr);
+  interrupt();
+  REQUIRE(is_default_now());
+  bool is_handled = false;
+  CHECK(end_of_run(with_shards(1), [&] {
+          is_handled = !is_default_now();
+          if (!is_handled) return;
+          interrupt();
+          park();
+        }) == "interrupted");
+  CHECK(is_handled);
+}
+
 TEST_CASE("a main that swallows SIGINT", "[.child]") {
   if (!begin_child()) return;
   roving::run({.shards = 2}, [] {
