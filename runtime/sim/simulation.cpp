@@ -30,6 +30,7 @@ constexpr duration step_takes = std::chrono::nanoseconds{100};
 constexpr std::size_t thread_stack_size_bytes = 512 * 1024;
 constexpr std::uint64_t lonely_spins_at_most = 1'000'000;
 constexpr std::uint64_t look_at_limits_every = 4096;
+constexpr std::uint64_t fair_after_steps = 20'000;
 constexpr std::size_t trace_at_most_bytes = 64 * 1024 * 1024;
 
 // While the simulator itself uses the library's code, which has points.
@@ -243,9 +244,20 @@ void simulation::choose_next() noexcept {
          " ns of virtual time\n" + describe_threads());
   if (schedule_ == strategy::priorities && std::binary_search(change_points_.begin(), change_points_.end(), steps_))
     current_->priority = --lowest_priority_;
-  thread* const next = pick(false);
+  // Whatever is chosen, nobody is kept out for ever: a thread may wait for another without sleeping.
+  thread* const next = steps_ - last_switch_ > fair_after_steps ? next_in_turn() : pick(false);
   set_countdown();
   if (next != nullptr && next != current_) enter(*next);
+}
+
+// Behind the current one, by number. The current one if it is alone.
+simulation::thread* simulation::next_in_turn() noexcept {
+  if (schedule_ == strategy::priorities) current_->priority = --lowest_priority_;
+  for (std::size_t step = 1; step <= threads_.size(); ++step) {
+    thread& each = *threads_[(current_->number + step) % threads_.size()];
+    if (each.now == state::can_run) return &each;
+  }
+  return nullptr;
 }
 
 // One that can run; the current one counts as the first of them. Null for none.
@@ -287,6 +299,7 @@ simulation::thread* simulation::pick(bool but_current) noexcept {
 void simulation::enter(thread& next) noexcept {
   thread& self = *current_;
   ++switches_;
+  last_switch_ = steps_;
   note("goes on after", self.number, next.number);
   self.locals = detail::exchange_thread_locals(next.locals);
   current_ = &next;

@@ -106,6 +106,7 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   void choose_next() noexcept;
   void leave_for_another() noexcept;
   [[nodiscard]] thread* pick(bool but_current) noexcept;
+  [[nodiscard]] thread* next_in_turn() noexcept;
   void enter(thread& next) noexcept;
   void set_countdown() noexcept;
   void release_due() noexcept;
@@ -138,6 +139,7 @@ class simulation final : public detail::simulator, public detail::clock_source, 
 
   std::uint64_t steps_ = 0;
   std::uint64_t switches_ = 0;
+  std::uint64_t last_switch_ = 0;  // the step
   std::uint64_t until_choice_ = 1;
   std::uint64_t lonely_spins_ = 0;
   std::uint64_t hash_ = 0xcbf29ce484222325ULL;

@@ -356,6 +356,81 @@ inline void work_on_other_threads() {
   }
 }
 
+// What goes in comes out once, whichever way it is taken, and whoever is cancelled.
+inline void selects() {
+  roving::queue<int> left{1};
+  roving::queue<int> right{1};
+  constexpr int items = 6;
+  int taken = 0;
+  int sum = 0;
+  std::vector<roving::task<void>> takers;
+  const auto take = [&] {
+    while (taken < items)
+      roving::select(left.on_get([&](int item) {
+        ++taken;
+        sum += item;
+      }),
+                     right.on_get([&](int item) {
+                       ++taken;
+                       sum += item;
+                     }),
+                     roving::after(1ms).on_expiry([] {}));
+  };
+  for (unsigned i = 0; i < 3; ++i) takers.push_back(roving::spawn(somewhere(i), take));
+  auto giver = roving::spawn(somewhere(3), [&] {
+    for (int i = 0; i < items; ++i) {
+      int item = 1;
+      roving::select(left.on_put(std::move(item), [] {}), right.on_put(std::move(item), [] {}));
+    }
+  });
+  auto canceller = roving::spawn(somewhere(4), [&] { takers[0].cancel(); });
+  giver.get();
+  canceller.get();
+  for (auto& each : takers) each.join();
+  need(taken == items && sum == items, "an item was lost or came twice");
+}
+
+inline void circles() {
+  for (unsigned round = 0; round < 3; ++round) {
+    roving::task<void> one;
+    roving::task<void> other;
+    roving::event both_are_there;
+    one = roving::spawn(somewhere(round), [&] {
+      both_are_there.wait();
+      other.get();
+    });
+    other = roving::spawn(somewhere(round + 1), [&] {
+      both_are_there.wait();
+      one.get();
+    });
+    both_are_there.set();
+    auto canceller = roving::spawn(somewhere(round + 2), [&] { one.cancel(); });
+    one.join();
+    other.join();
+    canceller.get();
+  }
+}
+
+inline void generators() {
+  std::vector<roving::task<int>> tasks;
+  for (unsigned i = 0; i < 4; ++i)
+    tasks.push_back(roving::spawn(somewhere(i), [] {
+      roving::generator<int> numbers{[](auto& yield_value) {
+        for (int n = 0;; ++n) {
+          roving::yield();
+          yield_value(n);
+        }
+      }};
+      int sum = 0;
+      for (const int n : numbers) {
+        sum += n;
+        if (n == 4) break;
+      }
+      return sum;
+    }));
+  for (auto& each : tasks) need(each.get() == 10, "a generator gave something else");
+}
+
 inline void echo() {
   roving::tcp_listener listener{{"127.0.0.1", 0}};
   const roving::endpoint at = listener.local_endpoint();
@@ -451,6 +526,9 @@ inline std::span<const scenario> all_scenarios() {
                                      {"never_early", never_early},
                                      {"cleanup_at_the_end", cleanup_at_the_end},
                                      {"work_on_other_threads", work_on_other_threads},
+                                     {"selects", selects},
+                                     {"circles", circles},
+                                     {"generators", generators},
                                      {"echo", echo},
                                      {"read_again", read_again},
                                      {"numbers_used_again", numbers_used_again}};

@@ -185,6 +185,25 @@ TEST_CASE("sim: errors of a program are failures of the run", "[sim]") {
   CHECK_THAT(failure_of([] { sim::run({}, [] { sim::run({}, [] {}); }); }), Contains("inside another"));
 }
 
+TEST_CASE("sim: who waits without sleeping keeps nobody out, whatever is chosen", "[sim]") {
+  const auto spin = [] {
+    bool done = false;
+    auto other = roving::spawn(roving::on_shard(1), [&] { done = true; });
+    while (!done) roving::yield();
+    other.get();
+  };
+  sim::options how;
+  how.runtime.shards = 2;
+  how.steps_at_most = 1'000'000;
+  for (const sim::strategy each : {sim::strategy::random, sim::strategy::priorities, sim::strategy::round_robin}) {
+    how.schedule = each;
+    CHECK_NOTHROW(sim::explore({.seeds = 200, .each = how}, spin));
+    how.choices = {0};  // never stops anybody by itself
+    CHECK_NOTHROW(sim::run(how, spin));
+    how.choices.clear();
+  }
+}
+
 TEST_CASE("sim: simulated plain threads wait as real ones do, and none is to be had outside", "[sim]") {
   int sum = 0;
   sim::run({.seed = 5}, [&] {
