@@ -26,6 +26,13 @@
 #include <roving/placement.hpp>
 
 namespace roving {
+namespace detail {
+
+template <class Body, class Yielder>
+concept called_with = std::is_invocable_v < std::decay_t<Body>
+&, Yielder& > ;
+
+}  // namespace detail
 
 /// What can be said of a generator when it is made: `generator<int>{generator_attributes{...}, body}`.
 struct generator_attributes {
@@ -66,16 +73,11 @@ class [[nodiscard]] generator {
   /// for.
   ///
   /// Suspends: no. Errors: std::invalid_argument (stack size), std::bad_alloc. Thread safety: any thread.
-  template <class Body>
-  requires std::is_invocable_v < std::decay_t<Body>
-  &,
-      yielder& > explicit generator(Body&& body, spawn_site made_at = spawn_site::current())
+  template <detail::called_with<yielder> Body>
+  explicit generator(Body&& body, spawn_site made_at = spawn_site::current())
       : generator{generator_attributes{}, std::forward<Body>(body), made_at} {}
-  template <class Body>
-  requires std::is_invocable_v < std::decay_t<Body>
-  &,
-      yielder& >
-      explicit generator(const generator_attributes& what, Body&& body, spawn_site made_at = spawn_site::current())
+  template <detail::called_with<yielder> Body>
+  explicit generator(const generator_attributes& what, Body&& body, spawn_site made_at = spawn_site::current())
       : core_{new running<std::decay_t<Body>>{std::forward<Body>(body), what.stack_size_bytes, made_at}} {}
 
   generator(generator&& other) noexcept = default;
