@@ -24,4 +24,7 @@ if(EXISTS ${bin}/${config})  # generators with several configurations
   set(bin ${bin}/${config})
 endif()
 run(${bin}/consumer)
+if(EXISTS ${work_dir}/prefix/include/roving/sim.hpp)
+  run(${bin}/simulated)
+endif()
 run(${python} ${CMAKE_CURRENT_LIST_DIR}/readme_test.py ${bin}/readme)
