@@ -8,7 +8,7 @@
 //       P1 push the task                   S1 search for a while, counted as a searcher
 //       P2 look at the idle word           S2 announce: idle word: sleeping + 1, searching - 1; flag = asleep
 //          nobody sleeps, or somebody      S3 look once more: inbox, overflow queue, every shard's queues
-//          searches: done                     found: take the announcement back, go on
+//          searches: done                     found: take the announcement back, search again (S1)
 //       P3 searching + 1 by compare-      S4 block in the parker
 //          exchange; choose a sleeper,     S5 back: take the announcement back unless the waker did
 //          flag asleep -> called; wake()
@@ -18,8 +18,9 @@
 //
 // Nothing is lost. Let a task be pushed (P1) and its producer wake nobody (P2). (a) It saw nobody asleep: then every
 // shard that sleeps later announces after P2, so its S3 comes after P1 and sees the task. (b) It saw somebody
-// searching. That searcher ends in one of two ways. It announces (S2) after P2 and then looks (S3): it sees the task.
-// Or it found other work: it takes itself off the searchers, and when it was the last of them it looks whether more is
+// searching. That searcher ends in one of two ways. It announces (S2) after P2 and then looks (S3): it sees the task,
+// and is a searcher again, unless enough others are, so that it does not keep to itself that there may be more. Or it
+// found other work: it takes itself off the searchers, and when it was the last of them it looks whether more is
 // to be had and wakes the next (chaining): that look comes after P2 as well. (c) The search that P2 saw was only
 // promised: somebody was in P3 and found that all sleepers had woken by themselves. It takes the promise back and looks
 // again, as in (b). So at most one wake is in flight for roving work, and each one that finds work wakes the next if

@@ -553,7 +553,8 @@ void shard::sleep() noexcept {
   bool lively = std::exchange(lively_, false);
   idle.announce(index_, std::exchange(searching_, false));
   if (!is_planted(planted::sleep_without_second_look) && look_once_more(lively)) {
-    searching_ = idle.awake(index_);
+    searching_ =
+        idle.awake(index_) || idle.start_searching();  // who finds one task here has to see whether there are more
   } else {
     if (scheduler_.is_draining() && index_ != 0) scheduler_.at(0).wake_if_asleep();
     time_point until = next_deadline();
@@ -567,7 +568,7 @@ void shard::sleep() noexcept {
   drain_inbox();  // what was sent comes before what was polled (D6)
   make_ready(found);
   if (!searching_) return;
-  // Called for roving work that somebody published.
+  // Called for roving work that somebody published, or found by the second look.
   task_base* const task = search(!has_own_work());
   stop_searching();
   if (task != nullptr) push_woken(*task);
