@@ -102,7 +102,10 @@ bool shard::finished_running() const noexcept {
 }
 
 void shard::drop_what_is_left() noexcept {
-  while (task_base* const entry = fresh_.pop()) ROVING_ASSERT(claim_fresh(entry) == nullptr);  // joined inline
+  while (task_base* const entry = fresh_.pop()) {
+    const task_base* const unstarted = claim_fresh(entry);
+    ROVING_ASSERT(unstarted == nullptr);  // what is left was joined inline
+  }
   drain_inbox();
   due_.splice(pinned_timers_.expire(time_point::max()));
   generation_left_ = 0;
@@ -207,12 +210,14 @@ ready_node* shard::pick(bool on_loop) noexcept {
       }
     }
     // The turn is over. The next one needs no loop where it would do nothing but count what is ready.
-    if (begun || on_loop || stop_requested_ || timers_wanted_ || scheduler_.options().poll_every_generation ||
-        !inbox_.looks_empty())
-      return nullptr;
+    if (begun || on_loop || next_turn_wants_the_loop()) return nullptr;
     generation_left_ = ready_.size();
     roving_left_ = scheduler_.options().roving_per_turn;
   }
+}
+
+bool shard::next_turn_wants_the_loop() const noexcept {
+  return stop_requested_ || timers_wanted_ || scheduler_.options().poll_every_generation || !inbox_.looks_empty();
 }
 
 void shard::look_at_the_clock() noexcept {
@@ -359,9 +364,7 @@ bool shard::has_time_for_one_inline() noexcept {
   if (--until_clock_ == 0) look_at_the_clock();
   if (interrupted_) return false;
   if (roving_left_ == 0) {  // the turn is over; the next one may begin if it has nothing else to do
-    if (generation_left_ != 0 || !ready_.empty() || !woken_.looks_empty() || stop_requested_ || timers_wanted_ ||
-        scheduler_.options().poll_every_generation || !inbox_.looks_empty())
-      return false;
+    if (generation_left_ != 0 || !ready_.empty() || !woken_.looks_empty() || next_turn_wants_the_loop()) return false;
     roving_left_ = scheduler_.options().roving_per_turn;
   }
   --roving_left_;

@@ -2,9 +2,8 @@
 //
 // Queues (decisions D5 and D6 of docs/architecture.md say why these):
 //   ready_   pinned tasks and callbacks of this shard, first in first out, a generation at a time. The owner's alone.
-//   fresh_   roving tasks that nobody started: the owner takes the newest, thieves the oldest. One that was joined
-//   inline
-//            is in there still, and is passed over (inline_join.hpp).
+//   fresh_   roving tasks that nobody started: the owner takes the newest, thieves the oldest. Those that were joined
+//            inline may be in there still, and are passed over (inline_join.hpp).
 //   woken_   roving tasks that were parked and are ready again: everybody takes the oldest.
 //   inbox_   pinned work from other threads; drained whole at the start of a turn.
 //   and the scheduler's overflow queue, for roving work that found no room or came from off every shard.
@@ -225,6 +224,7 @@ class shard {
   [[nodiscard]] context& next_context(fiber& leaving) noexcept;
   [[nodiscard]] fiber& go_back_from(fiber& side) noexcept;
   static void give_stack_back(void* ended) noexcept;
+  [[nodiscard]] bool next_turn_wants_the_loop() const noexcept;
   void look_at_the_clock() noexcept;
   void look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept;
 

@@ -1,13 +1,12 @@
 // See wait.hpp; the claim word has the races.
 #include <roving/detail/wait.hpp>
 
-#include <roving/detail/planted.hpp>
-
 #include <mutex>
 #include <utility>
 
 #include <roving/detail/assert.hpp>
 #include <roving/detail/future_base.hpp>
+#include <roving/detail/planted.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/error.hpp>
 

@@ -1,9 +1,8 @@
 // The event: a flag and those who wait for it. A waiter that was woken returns without a second look at the flag.
 #include <mutex>
 
-#include <roving/event.hpp>
-
 #include <roving/detail/planted.hpp>
+#include <roving/event.hpp>
 
 #include "sync/waiters.hpp"
 

@@ -14,9 +14,8 @@
 //     will run who takes the lock or wakes the next.
 #include <mutex>
 
-#include <roving/mutex.hpp>
-
 #include <roving/detail/planted.hpp>
+#include <roving/mutex.hpp>
 
 #include "sync/waiters.hpp"
 

@@ -5,9 +5,8 @@
 //     or passes its wake-up on if it is cancelled. The same holds for free places and putters.
 #include <mutex>
 
-#include <roving/detail/queue_core.hpp>
-
 #include <roving/detail/planted.hpp>
+#include <roving/detail/queue_core.hpp>
 
 #include "sync/waiters.hpp"
 
