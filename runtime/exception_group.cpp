@@ -8,12 +8,11 @@
 
 #include <roving/error.hpp>
 
+#include "runtime/error_text.hpp"
+
 namespace roving {
-namespace {
 
-constexpr std::size_t texts_at_most = 3;
-
-std::string text_of(const std::exception_ptr& error) {
+std::string detail::text_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& known) {
@@ -24,6 +23,10 @@ std::string text_of(const std::exception_ptr& error) {
     return "an exception that is not a std::exception";
   }
 }
+
+namespace {
+
+constexpr std::size_t texts_at_most = 3;
 
 }  // namespace
 
@@ -39,7 +42,7 @@ exception_group::exception_group(std::string_view where, std::vector<std::except
   std::string text{where};
   text += ": " + std::to_string(exceptions.size()) + (exceptions.size() == 1 ? " error: " : " errors: ");
   for (std::size_t i = 0; i < std::min(exceptions.size(), texts_at_most); ++i)
-    text += (i == 0 ? "" : "; ") + text_of(exceptions[i]);
+    text += (i == 0 ? "" : "; ") + detail::text_of(exceptions[i]);
   if (exceptions.size() > texts_at_most) text += "; ...";
   contents_ = std::make_shared<const contents>(contents{std::move(text), std::move(exceptions)});
 }

@@ -12,6 +12,7 @@
 #include <roving/runtime.hpp>
 #include <roving/task_view.hpp>
 
+#include "runtime/error_text.hpp"
 #include "runtime/runtime_access.hpp"
 #include "runtime/sim/network.hpp"
 #include "runtime/sim/simulation.hpp"
@@ -20,18 +21,6 @@
 
 namespace roving::sim {
 namespace {
-
-std::string text_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& known) {
-    return known.what();
-  } catch (const cancelled&) {
-    return "cancelled";
-  } catch (...) {
-    return "an exception that is no std::exception";
-  }
-}
 
 // What each task waits for, and who waits in a circle.
 std::string describe(detail::scheduler& of) {
@@ -85,7 +74,7 @@ result run_once(const options& how, const std::function<void()>& program) {
   if (!chosen.on_unhandled)
     chosen.on_unhandled = [&](const unhandled& what) {
       if (unhandled_error.empty())
-        unhandled_error = std::string{what.message} + ": " + text_of(what.error) + " (" + what.task + ")";
+        unhandled_error = std::string{what.message} + ": " + detail::text_of(what.error) + " (" + what.task + ")";
     };
 
   std::string thrown;
@@ -240,6 +229,13 @@ std::optional<options> replay_asked_for(options how) {
   return how;
 }
 
+void add(explored& to, const report& of) {
+  ++to.runs;
+  to.steps += of.steps;
+  to.switches += of.switches;
+  to.hash = (to.hash ^ of.hash) * 0x100000001b3ULL;
+}
+
 void check(const options& how) {
   if (current_simulation() != nullptr) throw broken_contract{"sim::run: a simulation can't run inside another"};
   if (how.runtime.shards && *how.runtime.shards > 64)
@@ -259,17 +255,11 @@ report run(const options& how, const std::function<void()>& program) {
 explored explore(const exploration& how, const std::function<void()>& program) {
   check(how.each);
   explored all;
-  const auto add = [&](const report& of) {
-    ++all.runs;
-    all.steps += of.steps;
-    all.switches += of.switches;
-    all.hash = (all.hash ^ of.hash) * 0x100000001b3ULL;
-  };
   if (const auto asked = replay_asked_for(how.each)) {
     const result got = run_once(*asked, program);
     std::fwrite(got.of.trace.data(), 1, got.of.trace.size(), stderr);
     if (!got.failure.empty()) throw_failure(got, "");
-    add(got.of);
+    add(all, got.of);
     return all;
   }
   for (std::uint64_t i = 0; i < how.seeds; ++i) {
@@ -277,7 +267,7 @@ explored explore(const exploration& how, const std::function<void()>& program) {
     one.seed = how.first_seed + i;
     result got = run_once(one, program);
     if (got.failure.empty()) {
-      add(got.of);
+      add(all, got.of);
       continue;
     }
     if (!how.shrink) throw_failure(got, "");
@@ -301,10 +291,7 @@ explored enumerate(const enumeration& how, const std::function<void()>& program)
   one.choices = {0};
   while (all.runs < how.runs_at_most) {
     result got = run_once(one, program);
-    ++all.runs;
-    all.steps += got.of.steps;
-    all.switches += got.of.switches;
-    all.hash = (all.hash ^ got.of.hash) * 0x100000001b3ULL;
+    add(all, got.of);
     if (!got.failure.empty()) throw_failure(got, "");
     auto& made = got.tree;
     while (!made.empty() && (made.back().is_setting || made.back().value + 1 == made.back().bound)) made.pop_back();

@@ -108,7 +108,7 @@ report simulation::take_report() {
   made.seed = how_.seed;
   made.steps = steps_;
   made.switches = switches_;
-  made.time = now_.time_since_epoch() - std::chrono::hours{1};
+  made.time = since_start();
   made.hash = hash_;
   made.choices = choices_.values();
   made.trace = std::move(trace_);
@@ -123,9 +123,9 @@ void simulation::note(const char* what, std::uint64_t a, std::uint64_t b) {
   mix(b);
   mix(steps_);
   if (!how_.trace || trace_.size() > trace_at_most_bytes) return;
-  trace_ += std::to_string(steps_) + ' ' + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
-      "ns thread " + std::to_string(current_ != nullptr ? current_->number : 0) + ": " + what + ' ' +
-      std::to_string(a) + ' ' + std::to_string(b) + '\n';
+  trace_ += std::to_string(steps_) + ' ' + std::to_string(since_start().count()) + "ns thread " +
+      std::to_string(current_ != nullptr ? current_->number : 0) + ": " + what + ' ' + std::to_string(a) + ' ' +
+      std::to_string(b) + '\n';
 }
 
 // --- threads ---------------------------------------------------------------------------------------------------------
@@ -169,8 +169,7 @@ void simulation::thread_main(void* argument, detail::thread_anchor&) noexcept {
     to = &next->place;
   } else {
     if (std::any_of(of.threads_.begin(), of.threads_.end(), [](const auto& each) { return each->now != state::ended; }))
-      of.fail("nothing can go on any more, and nothing is awaited from outside\n" + of.describe_threads() +
-              (of.describe_tasks ? of.describe_tasks() : ""));
+      of.fail_stuck();
     to = &of.outer_;
   }
   self.place.leave_for(
@@ -239,23 +238,22 @@ void simulation::set_countdown() noexcept {
 
 void simulation::choose_next() noexcept {
   if (steps_ > how_.steps_at_most) fail("no end after " + std::to_string(steps_) + " steps\n" + describe_threads());
-  if (now_.time_since_epoch() - std::chrono::hours{1} > how_.time_at_most)
-    fail("no end after " + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
-         " ns of virtual time\n" + describe_threads());
+  check_time();
   if (schedule_ == strategy::priorities && std::binary_search(change_points_.begin(), change_points_.end(), steps_))
     current_->priority = --lowest_priority_;
   // Whatever is chosen, nobody is kept out for ever: a thread may wait for another without sleeping.
-  thread* const next = steps_ - last_switch_ > fair_after_steps ? next_in_turn() : pick(false);
+  const bool is_turn_of_another = steps_ - last_switch_ > fair_after_steps;
+  if (is_turn_of_another && schedule_ == strategy::priorities) current_->priority = --lowest_priority_;
+  thread* const next = is_turn_of_another ? next_by_number(false) : pick(false);
   set_countdown();
   if (next != nullptr && next != current_) enter(*next);
 }
 
-// Behind the current one, by number. The current one if it is alone.
-simulation::thread* simulation::next_in_turn() noexcept {
-  if (schedule_ == strategy::priorities) current_->priority = --lowest_priority_;
+// Behind the current one, by number; in the end the current one itself, unless it is left out.
+simulation::thread* simulation::next_by_number(bool but_current) noexcept {
   for (std::size_t step = 1; step <= threads_.size(); ++step) {
     thread& each = *threads_[(current_->number + step) % threads_.size()];
-    if (each.now == state::can_run) return &each;
+    if (each.now == state::can_run && !(but_current && &each == current_)) return &each;
   }
   return nullptr;
 }
@@ -272,18 +270,8 @@ simulation::thread* simulation::pick(bool but_current) noexcept {
     case strategy::priorities:
       return *std::max_element(able, able + count,
                                [](const thread* a, const thread* b) { return a->priority < b->priority; });
-    case strategy::round_robin: {
-      const auto* const behind =
-          std::find_if(able, able + count, [&](const thread* each) { return each->number > current_->number; });
-      const auto* const first =
-          std::min_element(able, able + count, [](const thread* a, const thread* b) { return a->number < b->number; });
-      if (behind == able + count) return *first;
-      return *std::min_element(able, able + count, [&](const thread* a, const thread* b) {
-        const bool a_behind = a->number > current_->number;
-        const bool b_behind = b->number > current_->number;
-        return a_behind != b_behind ? a_behind : a->number < b->number;
-      });
-    }
+    case strategy::round_robin:
+      return next_by_number(but_current);
     case strategy::every_step: {
       const bool could_go_on = able[0] == current_;
       if (could_go_on && stops_left_ == 0) return current_;
@@ -345,9 +333,7 @@ void simulation::leave_for_another() noexcept {
       if (next != current_) enter(*next);
       return;
     }
-    if (!jump_to_next_event())
-      fail("nothing can go on any more, and nothing is awaited from outside\n" + describe_threads() +
-           (describe_tasks ? describe_tasks() : ""));
+    if (!jump_to_next_event()) fail_stuck();
   }
 }
 
@@ -375,10 +361,20 @@ void simulation::wake_all(const void* key) noexcept {
   }
 }
 
+void simulation::check_time() {
+  if (since_start() > how_.time_at_most)
+    fail("no end after " + std::to_string(since_start().count()) + " ns of virtual time\n" + describe_threads());
+}
+
+void simulation::fail_stuck() {
+  fail("nothing can go on any more, and nothing is awaited from outside\n" + describe_threads() +
+       (describe_tasks ? describe_tasks() : ""));
+}
+
 // --- time ------------------------------------------------------------------------------------------------------------
 
 void simulation::at(time_point when, std::function<void()> happen) {
-  events_[when].push_back({events_made_++, std::move(happen)});
+  events_[when].push_back(std::move(happen));
   next_due_ = std::min(next_due_, when);
 }
 
@@ -390,10 +386,10 @@ void simulation::find_next_due() noexcept {
 
 void simulation::release_due() noexcept {
   while (!events_.empty() && events_.begin()->first <= now_) {
-    const std::vector<event> due = std::move(events_.begin()->second);
+    const std::vector<std::function<void()>> due = std::move(events_.begin()->second);
     events_.erase(events_.begin());
     const busy here{busy_};
-    for (const event& each : due) each.happen();
+    for (const auto& happen : due) happen();
   }
   for (const auto& each : threads_)
     if (each->now == state::waits && each->deadline <= now_) made_able_to_run(*each);
@@ -404,9 +400,7 @@ bool simulation::jump_to_next_event() noexcept {
   find_next_due();
   if (next_due_ == time_point::max()) return false;
   now_ = std::max(now_, next_due_);
-  if (now_.time_since_epoch() - std::chrono::hours{1} > how_.time_at_most)
-    fail("no end after " + std::to_string((now_.time_since_epoch() - std::chrono::hours{1}).count()) +
-         " ns of virtual time\n" + describe_threads());
+  check_time();
   release_due();
   return true;
 }

@@ -96,17 +96,16 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   };
 
   class handle;
-  struct event {
-    std::uint64_t number;
-    std::function<void()> happen;
-  };
 
   static void thread_main(void* argument, detail::thread_anchor& anchor) noexcept;
   thread& add_thread(std::function<void()> body);
   void choose_next() noexcept;
   void leave_for_another() noexcept;
   [[nodiscard]] thread* pick(bool but_current) noexcept;
-  [[nodiscard]] thread* next_in_turn() noexcept;
+  [[nodiscard]] thread* next_by_number(bool but_current) noexcept;
+  [[nodiscard]] duration since_start() const noexcept { return now_ - began_at; }
+  void check_time();
+  void fail_stuck();
   void enter(thread& next) noexcept;
   void set_countdown() noexcept;
   void release_due() noexcept;
@@ -132,10 +131,10 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   thread* current_ = nullptr;
   bool busy_ = false;
 
-  time_point now_{std::chrono::hours{1}};
+  static constexpr time_point began_at{std::chrono::hours{1}};
+  time_point now_ = began_at;
   time_point next_due_ = time_point::max();
-  std::map<time_point, std::vector<event>> events_;
-  std::uint64_t events_made_ = 0;
+  std::map<time_point, std::vector<std::function<void()>>> events_;
 
   std::uint64_t steps_ = 0;
   std::uint64_t switches_ = 0;
