@@ -10,6 +10,9 @@
 // The bell is an eventfd, edge-triggered and never read: each write is an edge, and its counter is full after 2^64 of
 // them.
 //
+// ThreadSanitizer lets a signal's handler run when the thread next comes to a call that it knows, of which epoll_wait is
+// one. With a call by number a signal that comes right before the thread sleeps would not be handled until it wakes.
+//
 // Rejected: EPOLLEXCLUSIVE on a shared listener (the kernel wakes the last that went to sleep, so one shard gets all),
 // and a timerfd for fine timeouts (two system calls more; epoll_pwait2 knows nanoseconds).
 #include <algorithm>
@@ -24,6 +27,7 @@
 #include <unistd.h>
 
 #include "io/kernel_poller.hpp"
+#include "scheduler/sanitizers.hpp"
 
 namespace roving::detail {
 namespace {
@@ -71,7 +75,7 @@ class epoll_poller final : public kernel_poller {
         queue_{::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"},
         bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"},
         events_(std::max(options.batch, 1U)),
-        whole_milliseconds_{options.whole_milliseconds} {
+        whole_milliseconds_{options.whole_milliseconds || thread_sanitizer} {
     if (const std::error_code error = control(EPOLL_CTL_ADD, bell_.get(), EPOLLIN | EPOLLET, bell_token))
       throw std::system_error{error, "epoll_ctl"};
   }
