@@ -10,8 +10,8 @@
 // The bell is an eventfd, edge-triggered and never read: each write is an edge, and its counter is full after 2^64 of
 // them.
 //
-// ThreadSanitizer lets a signal's handler run when the thread next comes to a call that it knows, of which epoll_wait is
-// one. With a call by number a signal that comes right before the thread sleeps would not be handled until it wakes.
+// ThreadSanitizer lets a signal's handler run when the thread next comes to a call that it knows, of which epoll_wait
+// is one. With a call by number a signal that comes right before the thread sleeps would not be handled until it wakes.
 //
 // Rejected: EPOLLEXCLUSIVE on a shared listener (the kernel wakes the last that went to sleep, so one shard gets all),
 // and a timerfd for fine timeouts (two system calls more; epoll_pwait2 knows nanoseconds).

@@ -89,6 +89,9 @@ class idle_set {
   [[nodiscard]] bool somebody_runs() const noexcept {
     return sleepers() + absent_.load(std::memory_order_seq_cst) < shards_;
   }
+  [[nodiscard]] bool somebody_searches() const noexcept {
+    return searching(word_.load(std::memory_order_seq_cst)) != 0;
+  }
   [[nodiscard]] unsigned sleepers() const noexcept { return sleeping(word_.load(std::memory_order_seq_cst)); }
 
   /// A shard that no thread runs at the moment: it neither sleeps nor runs, and nobody can call it.

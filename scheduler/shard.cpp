@@ -155,8 +155,10 @@ void shard::queue_due_timers() noexcept {
 void shard::run_due_timers_of(ready_node&) noexcept { this_shard()->run_due_timers(); }
 
 void shard::run_due_timers() noexcept {
-  while (timer_node* const timer = due_.pop())
+  while (timer_node* const timer = due_.pop()) {
+    if (simulator* const simulated = current_simulator()) simulated->timer_ends(timer->deadline);
     static_cast<pinned_timer*>(timer)->fire(static_cast<pinned_timer&>(*timer));
+  }
   timers_queued_ = false;
 }
 
@@ -502,6 +504,7 @@ void shard::expire_roving_timers(time_point until) noexcept {
     timer_batch due = roving_timers_.expire(until);
     while (timer_node* const node = due.pop()) {
       auto& timer = static_cast<roving_timer&>(*node);
+      if (simulator* const simulated = current_simulator()) simulated->timer_ends(timer.deadline);
       if (timer.ends_as == winner::event)
         grant(*timer.waits, woken);
       else
@@ -547,7 +550,9 @@ void shard::hand_over_the_watch() noexcept {
 
 void shard::stop_searching() noexcept {
   searching_ = false;
-  if (scheduler_.idle().stop_searching() && scheduler_.work_is_visible()) scheduler_.call_searcher(index_);
+  if (scheduler_.idle().stop_searching() && !is_planted(planted::searchers_do_not_chain) &&
+      scheduler_.work_is_visible())
+    scheduler_.call_searcher(index_);
 }
 
 void shard::sleep() noexcept {
@@ -556,8 +561,9 @@ void shard::sleep() noexcept {
   bool lively = std::exchange(lively_, false);
   idle.announce(index_, std::exchange(searching_, false));
   if (!is_planted(planted::sleep_without_second_look) && look_once_more(lively)) {
-    searching_ =
-        idle.awake(index_) || idle.start_searching();  // who finds one task here has to see whether there are more
+    searching_ = idle.awake(index_);
+    // Who finds one task here has to see whether there are more.
+    if (!searching_ && !is_planted(planted::found_alone)) searching_ = idle.start_searching();
   } else {
     if (scheduler_.is_draining() && index_ != 0) scheduler_.at(0).wake_if_asleep();
     time_point until = next_deadline();
@@ -589,6 +595,13 @@ bool shard::take_the_watch(bool lively) noexcept {
     idle.end_watch(index_);
   }
   return watching_;
+}
+
+bool shard::keeps_work_to_itself() const noexcept {
+  const task_base* const newest = fresh_.newest();
+  const bool has_fresh = newest != nullptr && !newest->taken.load(std::memory_order_relaxed);
+  return (has_fresh || woken_.size_estimate() > 1 || !scheduler_.overflow().looks_empty()) &&
+      !scheduler_.idle().somebody_searches();
 }
 
 // S3. `lively` comes in as: leave a lone woken task to its own shard, and goes out as whether there is one.

@@ -188,6 +188,10 @@ class shard {
 
   [[nodiscard]] gate& door() const noexcept { return *door_; }
 
+  /// Whether it has roving work that nobody searches for, though it is about to run a task. One woken task does not
+  /// count, since a shard on short watch looks after it. Exact where all others sleep: for simulation's check of S12.
+  [[nodiscard]] bool keeps_work_to_itself() const noexcept;
+
   /// Takes in pinned work and wakes the shard if it sleeps.
   void receive(ready_node& node) noexcept;
   void set_timer(roving_timer& timer, time_point deadline) noexcept;

@@ -37,6 +37,9 @@ class simulator {
   virtual void slice_begins(unsigned shard, const struct task_base& task) noexcept = 0;
   virtual void slice_ends(unsigned shard) noexcept = 0;
 
+  /// A timer with that deadline ends a wait or calls back: likewise.
+  virtual void timer_ends(time_point deadline) noexcept = 0;
+
   /// Which fault of our own is planted, to see whether it is found.
   [[nodiscard]] virtual planted planted_fault() const noexcept = 0;
 

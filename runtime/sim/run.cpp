@@ -66,6 +66,15 @@ result run_once(const options& how, const std::function<void()>& program) {
   constexpr std::uint32_t doublings = 8;
   if (chosen.deque_capacity == roving::options{}.deque_capacity)
     chosen.deque_capacity = std::size_t{2} << choices.of_setting(doublings);
+  const auto vary = [&](unsigned& setting, unsigned by_default, std::initializer_list<unsigned> others) {
+    if (setting != by_default) return;
+    const std::uint32_t drawn = choices.of_setting(static_cast<std::uint32_t>(2 * others.size()));
+    if (drawn >= others.size()) setting = others.begin()[drawn - others.size()];
+  };
+  const roving::options usual;
+  vary(chosen.roving_per_turn, usual.roving_per_turn, {1, 2, 8});
+  vary(chosen.poll_every_tasks, usual.poll_every_tasks, {1, 4, 32});
+  vary(chosen.blocking_threads_at_most, usual.blocking_threads_at_most, {1, 2, 4});
   chosen.pin_threads = when::never;
   chosen.handle_sigint = false;
   constexpr std::uint32_t seeds = 1U << 31U;
@@ -88,6 +97,9 @@ result run_once(const options& how, const std::function<void()>& program) {
     made.usable_cores = {};
     made.search_for = std::chrono::microseconds{5};
     runtime simulated = detail::runtime_access::make(std::move(made));
+    sim->keeps_work_to_itself = [&of = detail::runtime_access::scheduler_of(simulated)](unsigned shard) {
+      return of.shard_count() > 1 && of.at(shard).keeps_work_to_itself();
+    };
     sim->describe_tasks = [&simulated] { return describe(detail::runtime_access::scheduler_of(simulated)); };
     try {
       simulated.run(program);
@@ -98,6 +110,7 @@ result run_once(const options& how, const std::function<void()>& program) {
     }
     simulated.close();
     sim->describe_tasks = nullptr;
+    sim->keeps_work_to_itself = nullptr;
   });
 
   result made{{}, sim->take_report(), sim->choices().made()};
@@ -301,6 +314,18 @@ explored enumerate(const enumeration& how, const std::function<void()>& program)
     ++one.choices.back();
   }
   return all;
+}
+
+// Two bytes for each: so many values are told apart where there is much to choose from.
+std::vector<std::uint32_t> choices_from_bytes(const std::uint8_t* bytes, std::size_t count) {
+  std::vector<std::uint32_t> choices;
+  choices.reserve(count / 2 + 1);
+  for (std::size_t at = 0; at < count; at += 2) {
+    const std::uint32_t high = at + 1 < count ? bytes[at + 1] : 0U;
+    choices.push_back(bytes[at] | (high << 8U));
+  }
+  if (choices.empty()) choices.push_back(0);
+  return choices;
 }
 
 bool is_simulated() noexcept { return current_simulation() != nullptr; }

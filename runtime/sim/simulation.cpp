@@ -416,6 +416,23 @@ void simulation::slice_begins(unsigned shard, const detail::task_base& task) noe
       task_on_shard_[shard] != task.number)
     fail("a task runs on two shards at once: " + task.name());
   task_on_shard_[shard] = task.number;
+  if (!keeps_work_to_itself || !all_others_sleep()) return;
+  const bool keeps_it = [&] {
+    const busy here{busy_};
+    return keeps_work_to_itself(shard);
+  }();
+  if (keeps_it) fail("roving work waits on shard " + std::to_string(shard) + " while all others sleep (S12)");
+}
+
+// So that nobody is in the middle of taking work, or of telling somebody about it.
+bool simulation::all_others_sleep() const noexcept {
+  return std::all_of(threads_.begin(), threads_.end(), [&](const auto& each) {
+    return each.get() == current_ || each->now == state::waits || each->now == state::ended;
+  });
+}
+
+void simulation::timer_ends(time_point deadline) noexcept {
+  if (deadline > now_) fail("a timer ends " + std::to_string((deadline - now_).count()) + " ns early");
 }
 
 void simulation::slice_ends(unsigned shard) noexcept {

@@ -50,6 +50,9 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   /// Added to the report when nothing can go on: what each task waits for.
   std::function<std::string()> describe_tasks;
 
+  /// Whether that shard, which begins a slice, has roving work that no other knows of.
+  std::function<bool(unsigned shard)> keeps_work_to_itself;
+
   [[nodiscard]] report take_report();
   [[nodiscard]] choice_source& choices() noexcept { return choices_; }
 
@@ -68,6 +71,7 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   [[nodiscard]] time_point now() const noexcept override { return now_; }
   void slice_begins(unsigned shard, const detail::task_base& task) noexcept override;
   void slice_ends(unsigned shard) noexcept override;
+  void timer_ends(time_point deadline) noexcept override;
   [[nodiscard]] detail::planted planted_fault() const noexcept override { return how_.planted; }
   void say_how_to_replay() noexcept override;
 
@@ -112,6 +116,7 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   [[nodiscard]] bool jump_to_next_event() noexcept;
   void find_next_due() noexcept;
   void made_able_to_run(thread& which) noexcept;
+  [[nodiscard]] bool all_others_sleep() const noexcept;
   [[nodiscard]] std::string describe_threads() const;
   void mix(std::uint64_t value) noexcept;
 

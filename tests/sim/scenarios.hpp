@@ -122,6 +122,25 @@ inline void from_outside() {
   need(sum == waiters, "a value is missing");
 }
 
+// The same with roving tasks only, which come in pairs: nobody may keep one of a pair while others sleep.
+inline void pairs_from_outside() {
+  constexpr unsigned waiters = 8;
+  std::vector<roving::promise<int>> promises(waiters);
+  std::vector<roving::task<int>> tasks;
+  for (unsigned i = 0; i < waiters; ++i)
+    tasks.push_back(
+        roving::spawn(roving::anywhere, [future = promises[i].get_future()]() mutable { return future.get(); }));
+  roving::sleep_for(std::chrono::milliseconds{1});
+  std::vector<roving::sim::thread> threads;
+  for (unsigned each = 0; each < 2; ++each)
+    threads.emplace_back([&, each] {
+      for (unsigned i = each; i < waiters; i += 2) promises[i].set_value(1);
+    });
+  int sum = 0;
+  for (auto& each : tasks) sum += each.get();
+  need(sum == waiters, "a value is missing");
+}
+
 // For each way of waiting: two wait for one thing, one of them is cancelled at any moment. Who was not must get it. (A
 // task that is cancelled right after it got it counts as cancelled, so that it must say itself.)
 template <class Wait, class Give>
@@ -512,6 +531,7 @@ inline std::span<const scenario> all_scenarios() {
                                      {"shared_children", shared_children},
                                      {"messages_in_order", messages_in_order},
                                      {"from_outside", from_outside},
+                                     {"pairs_from_outside", pairs_from_outside},
                                      {"permit_handed_over", permit_handed_over},
                                      {"item_handed_over", item_handed_over},
                                      {"mutex_handed_over", mutex_handed_over},

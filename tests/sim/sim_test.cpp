@@ -62,6 +62,22 @@ TEST_CASE("sim: a program runs to its end on a virtual clock", "[sim]") {
   CHECK_FALSE(sim::is_simulated());
 }
 
+TEST_CASE("sim: bytes are choices, as good as those of seeds", "[sim]") {
+  CHECK(sim::choices_from_bytes(nullptr, 0) == std::vector<std::uint32_t>{0});
+  const std::vector<std::uint8_t> bytes{1, 2, 3};
+  CHECK(sim::choices_from_bytes(bytes.data(), bytes.size()) == std::vector<std::uint32_t>{0x201, 3});
+  // What a fuzzer does, without its feedback.
+  const std::string found = failure_of([] {
+    std::vector<std::uint8_t> drawn(600);
+    for (std::uint32_t state = 1, run = 0; run < 2000; ++run) {
+      for (std::uint8_t& each : drawn)
+        each = static_cast<std::uint8_t>((state = state * 1'664'525 + 1'013'904'223) >> 24U);
+      sim::run({.choices = sim::choices_from_bytes(drawn.data(), drawn.size())}, lost_update);
+    }
+  });
+  CHECK_THAT(found, Contains("an update was lost"));
+}
+
 TEST_CASE("sim: the same seed gives the same run, another seed another", "[sim]") {
   std::set<std::uint64_t> hashes;
   for (const roving_test::scenario& each : roving_test::all_scenarios()) {

@@ -125,6 +125,15 @@ struct enumeration {
 };
 explored enumerate(const enumeration& how, const std::function<void()>& program);
 
+/// Choices out of bytes that somebody else varies, a fuzzer for one: for options::choices. Any bytes will do; equal
+/// ones give equal runs, and all are 0 where the bytes have ended.
+///
+///     extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+///       roving::sim::run({.choices = roving::sim::choices_from_bytes(data, size)}, program);
+///       return 0;
+///     }
+[[nodiscard]] std::vector<std::uint32_t> choices_from_bytes(const std::uint8_t* bytes, std::size_t count);
+
 /// A plain thread, simulated. As std::jthread without a stop token: joins when it is destroyed.
 ///
 /// Errors: std::logic_error outside of a simulation.
