@@ -27,27 +27,13 @@
 #include <unistd.h>
 
 #include "io/kernel_poller.hpp"
+#include "io/owned_fd.hpp"
 #include "scheduler/sanitizers.hpp"
 
 namespace roving::detail {
 namespace {
 
 constexpr std::uint64_t bell_token = ~std::uint64_t{0};  // a slot that no table reaches
-
-class owned_fd {
- public:
-  owned_fd(int fd, const char* call) : fd_{fd} {
-    if (fd < 0) throw std::system_error{errno, std::system_category(), call};
-  }
-  owned_fd(const owned_fd&) = delete;
-  owned_fd& operator=(const owned_fd&) = delete;
-  ~owned_fd() { ::close(fd_); }
-
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 std::uint32_t events_for(interest what) noexcept {
   switch (what) {

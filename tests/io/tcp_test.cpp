@@ -613,6 +613,7 @@ TEST_CASE("tcp: accept reports that no descriptor is left, and goes on when one 
 
 TEST_CASE("tcp: what follows urgent data is read", "[io][tcp]") {
   // A read ends at urgent data: it is short although more is there, of which nothing will tell.
+  if (std::string_view{ROVING_TEST_POLLER} == "kqueue") return;  // only macOS's tells of urgent data
   std::string got(11, ' ');
   bool was_through = false;
   roving::run({.shards = 1}, [&] {
