@@ -209,9 +209,16 @@ void scheduler::close() {
     cancel_all_and_wait();
     close_generators();
     close_pools();
-    while (!no_task_lives()) {  // a callback spawned one meanwhile
-      cancel_all_and_wait();
-      close_generators();
+    // Callbacks still run, and may spawn. That none does unseen is settled on one word: either its look at the word
+    // comes before the exchange, and its count is seen after that, or it is refused.
+    for (;;) {
+      while (!no_task_lives()) {
+        cancel_all_and_wait();
+        close_generators();
+      }
+      callbacks_may_spawn_.exchange(false, std::memory_order_acq_rel);
+      if (no_task_lives()) break;
+      callbacks_may_spawn_.store(true, std::memory_order_release);
     }
     closed_.store(true, std::memory_order_release);
     for (const gate_reference& door : doors_) door->close();
@@ -411,6 +418,12 @@ std::vector<future_reference<task_base>> scheduler::live_tasks(std::optional<uns
   }
   std::sort(tasks.begin(), tasks.end(), [](const auto& a, const auto& b) { return a->number < b->number; });
   return tasks;
+}
+
+bool scheduler::callback_may_spawn() noexcept {
+  if (is_planted(planted::spawn_unseen_by_close)) return true;
+  bool yes = true;  // and stays so: this writes what it finds, so that close() reads what came before it
+  return callbacks_may_spawn_.compare_exchange_strong(yes, true, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
 bool scheduler::no_task_lives() const noexcept {

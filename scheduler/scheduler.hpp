@@ -77,6 +77,9 @@ class scheduler {
   [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
   [[nodiscard]] bool is_draining() const noexcept { return draining_.load(std::memory_order_seq_cst); }
 
+  /// For a callback that spawns a task and has counted it: whether close() will see that. Its shard's thread only.
+  [[nodiscard]] bool callback_may_spawn() noexcept;
+
   /// Sends pinned work to a shard from any thread. False when the scheduler is closed.
   [[nodiscard]] bool send(ready_node& node, unsigned shard) noexcept;
 
@@ -124,6 +127,7 @@ class scheduler {
   atomic<bool> stopping_{false};
   atomic<bool> draining_{false};
   atomic<bool> closed_{false};
+  atomic<bool> callbacks_may_spawn_{true};  // see close()
   atomic<bool> driven_{false};
   std::shared_ptr<job_pool> blocking_jobs_;  // theirs too who post to them from outside
   std::shared_ptr<job_pool> compute_jobs_;

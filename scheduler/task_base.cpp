@@ -96,6 +96,10 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
   task.site_line = site.line;
   task.number = here->next_task_number();
   task.stack_size_bytes = static_cast<std::uint32_t>(stack_size);
+  if (parent == nullptr && !owner.callback_may_spawn()) {
+    abandon_task(task);
+    throw runtime_closed{call};
+  }
   task.context = capture_context().take();
   try {
     if (!what.name.empty()) task.set_name(what.name);

@@ -44,6 +44,7 @@ constexpr expectation table[] = {
     ROVING_PLANTED(inline_in_two_steps, fork_and_join, 500),
     ROVING_PLANTED(timers_early, never_early, 200),
     ROVING_PLANTED(closed_before_tasks_ended, cleanup_at_the_end, 100),
+    ROVING_PLANTED(spawn_unseen_by_close, spawned_as_it_closes, 1000),
     ROVING_PLANTED(threads_stopped_without_wake, exclusion, 100),
     ROVING_PLANTED(second_cancel_thrown_twice, cancelled_twice, 100),
     ROVING_PLANTED(finish_without_lock, shared_children, 500),

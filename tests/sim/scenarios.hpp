@@ -355,6 +355,20 @@ inline void cleanup_at_the_end() {
   roving::yield();
 }
 
+// Callbacks that spawn, again and again, while the runtime closes: what could be spawned is run to its end.
+inline void spawn_and_go_on(int rounds) {
+  try {
+    roving::spawn([] { roving::yield(); }).detach();
+    if (rounds > 1) roving::post([rounds] { spawn_and_go_on(rounds - 1); });
+  } catch (const roving::runtime_closed&) {  // it was too late
+  }
+}
+
+inline void spawned_as_it_closes() {
+  for (unsigned i = 1; i < roving::shard_count(); ++i) roving::on_shard(i).post([] { spawn_and_go_on(20); });
+  roving::yield();
+}
+
 inline void work_on_other_threads() {
   for (unsigned round = 0; round < 4; ++round) {
     bool runs = false;
@@ -545,6 +559,7 @@ inline std::span<const scenario> all_scenarios() {
                                      {"waits_with_a_limit", waits_with_a_limit},
                                      {"never_early", never_early},
                                      {"cleanup_at_the_end", cleanup_at_the_end},
+                                     {"spawned_as_it_closes", spawned_as_it_closes},
                                      {"work_on_other_threads", work_on_other_threads},
                                      {"selects", selects},
                                      {"circles", circles},

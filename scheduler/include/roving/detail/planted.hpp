@@ -28,6 +28,7 @@ enum class planted : std::uint8_t {
   inline_in_two_steps,            // parent and thief both start a child
   timers_early,                   // by a millisecond
   closed_before_tasks_ended,      // cleanup finds the runtime closed
+  spawn_unseen_by_close,          // a callback spawns a task after close() has seen the last one end
   threads_stopped_without_wake,   // shards sleep through the end of their runtime
   second_cancel_thrown_twice,     // two cancels before the first was thrown are two throws
   finish_without_lock,            // who begins to wait while a future is completed is forgotten
