@@ -20,10 +20,11 @@ cancel_message taken_message() {
 }
 
 // A cancel that came too late for the coroutines is the task's again.
-void mark_current_task(const cancel_message& message) {
+void mark_current_task(const cancel_message& message) noexcept {
   task_base& task = *current_task();
   const std::lock_guard guard{task.lock()};
-  if (message || task.extras) task.extra().marked = message;
+  if (message || task.extras)
+    if (task_extras* const more = task.extra_if_possible()) more->marked = message;
   task.claims.mark();
 }
 

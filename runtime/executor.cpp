@@ -1,6 +1,7 @@
 // See executor.hpp.
 #include <roving/executor.hpp>
 
+#include <roving/detail/make_error.hpp>
 #include <roving/no_cancel.hpp>
 
 #include "runtime/arena_pool.hpp"
@@ -42,10 +43,18 @@ void report_to(const unhandled_handler& handler, const unhandled& what) noexcept
       handler(what);
       return;
     } catch (...) {
-      report_on_stderr({"the unhandled-error handler threw", std::current_exception(), {}});
+      report_on_stderr("the unhandled-error handler threw", "", std::current_exception());
     }
   }
   report_on_stderr(what);
+}
+
+void report_to(const unhandled_handler& handler, const char* message, const std::exception_ptr& error) noexcept {
+  try {
+    report_to(handler, {message, error, {}});
+  } catch (...) {  // no memory for the text
+    report_on_stderr(message, "", error);
+  }
 }
 
 void run_owned(job& base) noexcept {
@@ -53,11 +62,21 @@ void run_owned(job& base) noexcept {
   try {
     self->call();
   } catch (...) {
-    report_to(*self->on_unhandled, {"exception of a callable that was posted to a pool", std::current_exception(), {}});
+    report_to(*self->on_unhandled, "exception of a callable that was posted to a pool", std::current_exception());
   }
 }
 
-void drop_owned(job& base, const std::exception_ptr&) noexcept { delete static_cast<owned_job*>(&base); }
+// Who closes a pool is told of it; that there is no thread, nobody else is.
+void drop_owned(job& base, const std::exception_ptr& why) noexcept {
+  const std::unique_ptr<owned_job> self{static_cast<owned_job*>(&base)};
+  try {
+    std::rethrow_exception(why);
+  } catch (const executor_closed&) {
+  } catch (const runtime_closed&) {
+  } catch (...) {
+    report_to(*self->on_unhandled, "a callable that was posted to a pool was dropped, since no thread can be had", why);
+  }
+}
 
 // A pool made on a shard takes that runtime's seams, and not the one core of the shard's thread.
 blocking_pool::settings settings_here(duration idle_for, const char* name_of_pool) {
@@ -133,13 +152,14 @@ bool pool_poster::close_until(const char* call, time_point deadline) {
   }
   pool_end* const told = end.release();
   const no_cancel hold;
-  if (ended->wait(call, deadline) == wait_end::timeout &&
-      pool_->abandon(std::make_exception_ptr(executor_closed{call}))) {
+  if (ended->wait(call, deadline) == wait_end::timeout && pool_->abandon(make_error<executor_closed>(call))) {
     delete told;
-    report_to(*on_unhandled_,
-              {std::string{call} + ": work did not end in time, and was left to itself",
-               std::make_exception_ptr(timeout_error{}),
-               {}});
+    try {
+      report_to(
+          *on_unhandled_,
+          {std::string{call} + ": work did not end in time, and was left to itself", make_error<timeout_error>(), {}});
+    } catch (const std::bad_alloc&) {  // no memory for the text: the result says it
+    }
     return false;
   }
   (void)ended->wait(call, time_point::max());  // about to be told
@@ -150,8 +170,11 @@ bool pool_poster::close_until(const char* call, time_point deadline) {
 void pool_poster::close_in_destructor() noexcept {
   if (closed_) return;
   if (this_shard() == nullptr || current_task() != nullptr) {
-    close_until("a pool's destructor", time_point::max());
-    return;
+    try {
+      close_until("a pool's destructor", time_point::max());
+      return;
+    } catch (const std::bad_alloc&) {  // the thread waits then
+    }
   }
   struct unheard final : ready_node {
     unheard() noexcept : ready_node{ready_kind::direct, [](ready_node&) noexcept {}} {}
@@ -160,11 +183,11 @@ void pool_poster::close_in_destructor() noexcept {
   pool_->join();
 }
 
-void report_lost(const unhandled& what) noexcept {
+void report_lost(const char* message, const std::exception_ptr& error) noexcept {
   if (shard* const here = this_shard())
-    here->owner().report(what);
+    here->owner().report_error(message, error);
   else
-    report_on_stderr(what);
+    report_on_stderr(message, "", error);
 }
 
 void send_by(const shard_way& way, posted_callback& message, placement where, const char* call) {

@@ -43,6 +43,7 @@ class gather_state final : public watcher {
   // What is done at once counts at once, once all others are watched.
   void begin() {
     std::vector<node*> done;
+    done.reserve(nodes_.size());  // once one is watched nothing may throw
     for (node& each : nodes_)
       if (each.watched->is_done() || !watch(each)) done.push_back(&each);
     for (node* const each : done) told(*each);
@@ -137,7 +138,9 @@ class gather_state final : public watcher {
     return place < self.nodes_.size() ? self.nodes_[place].watched.get() : nullptr;
   }
 
-  static bool cancel_all(future_base& self, const cancel_message& message) { return cancel_through(self, message); }
+  static bool cancel_all(future_base& self, const cancel_message& message) noexcept {
+    return cancel_through(self, message);
+  }
   static constexpr future_operations operations{&cancel_all, &destroy, false, &passes_on};
 
   const gather_rule rule_;

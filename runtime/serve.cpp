@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include <roving/detail/make_error.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/detail/wait.hpp>
@@ -42,8 +43,8 @@ namespace {
 constexpr const char* call_name = "serve";
 constexpr unsigned accepted_in_a_row = 16;  // then others have a turn: accepting does not suspend while somebody knocks
 
-void report(const char* what, std::exception_ptr error) {
-  this_shard()->owner().report({what, std::move(error), this_task::name()});
+void report(const char* what, const std::exception_ptr& error) noexcept {
+  this_shard()->owner().report_error(what, error, current_task());
 }
 
 // The connection waits with the kernel, and may be taken when something was freed.
@@ -228,8 +229,7 @@ class server {
     if (options_.on_accept_error)
       options_.on_accept_error(error);
     else
-      report("a connection can't be accepted at the moment",
-             std::make_exception_ptr(std::system_error{error, call_name}));
+      report("a connection can't be accepted at the moment", make_error<std::system_error>(error, call_name));
   }
 
   // --- a connection's task

@@ -90,11 +90,8 @@ class parked_call : public job {
   bool has_ended_ = false;
 };
 
-void report_lost(std::exception_ptr error, const task_base& task) noexcept {
-  try {
-    this_shard()->owner().report({"exception of a call that was cancelled meanwhile", std::move(error), task.name()});
-  } catch (...) {  // no memory for the report
-  }
+void report_lost(const std::exception_ptr& error, const task_base& task) noexcept {
+  this_shard()->owner().report_error("exception of a call that was cancelled meanwhile", error, &task);
 }
 
 }  // namespace
@@ -113,7 +110,7 @@ void call_in_pool(job_pool& pool, const char* call, void (*invoke)(void*), void*
       (void)work.wait(call);
     }
     task->claims.take_pending();  // a second cancel before the first was thrown is the same throw
-    if (std::exception_ptr error = work.take_error()) report_lost(std::move(error), *task);
+    if (const std::exception_ptr error = work.take_error()) report_lost(error, *task);
     throw_cancelled();
   }
   if (std::exception_ptr error = work.take_error()) std::rethrow_exception(std::move(error));

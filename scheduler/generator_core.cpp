@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/make_error.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/error.hpp>
 #include <roving/no_cancel.hpp>
@@ -169,8 +170,7 @@ void generator_core::abandon() noexcept {
         if (!state_.compare_exchange_weak(seen, state::abandoned, std::memory_order_acq_rel, std::memory_order_acquire))
           continue;
         report("a generator was destroyed while its body runs, which is unwound at its next yield",
-               std::make_exception_ptr(
-                   concurrent_use{"destroy a generator when nobody is in its next(), and not in its own body"}));
+               make_error<concurrent_use>("destroy a generator when nobody is in its next(), and not in its own body"));
         break;
       case state::unstarted:
       case state::closing:  // by shutdown

@@ -209,15 +209,14 @@ overflow_reporter::~overflow_reporter() {
   uninstall();
 }
 
-alternate_signal_stack::alternate_signal_stack() {
+alternate_signal_stack::alternate_signal_stack() noexcept {
   if (!reports) return;
   // One page below it that nobody may touch: the handlers of others run here too.
   const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t size_bytes = (signal_stack_bytes() + page_bytes - 1) / page_bytes * page_bytes;
   mapping_bytes_ = size_bytes + page_bytes;
   void* const at = ::mmap(nullptr, mapping_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) throw std::system_error(current_errno(), std::system_category(), "roving: no signal stack");
-  mapping_ = at;
+  if (at == MAP_FAILED) return;
   ::mprotect(at, page_bytes, PROT_NONE);  // if it can't be had, we go without
 
   stack_t ours{};
@@ -225,17 +224,17 @@ alternate_signal_stack::alternate_signal_stack() {
   ours.ss_size = size_bytes;
   stack_t previous{};
   if (::sigaltstack(&ours, &previous) != 0) {
-    const int error = current_errno();
-    ::munmap(mapping_, mapping_bytes_);
-    throw std::system_error(error, std::system_category(), "roving: sigaltstack");
+    ::munmap(at, mapping_bytes_);
+    return;
   }
+  mapping_ = at;
   previous_ = previous.ss_sp;
   previous_bytes_ = previous.ss_size;
   previous_flags_ = previous.ss_flags;
 }
 
 alternate_signal_stack::~alternate_signal_stack() {
-  if (!reports) return;
+  if (mapping_ == nullptr) return;
   stack_t previous{};
   previous.ss_sp = previous_;
   previous.ss_size = previous_bytes_;

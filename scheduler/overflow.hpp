@@ -51,7 +51,8 @@ class overflow_reporter {
 // Thread safety: made and destroyed by the same thread, on that thread's own stack or any fiber's.
 class alternate_signal_stack {
  public:
-  alternate_signal_stack();  // Errors: std::system_error
+  // Without memory for it there is none, and an overflow ends the process without a word.
+  alternate_signal_stack() noexcept;
   alternate_signal_stack(const alternate_signal_stack&) = delete;
   alternate_signal_stack& operator=(const alternate_signal_stack&) = delete;
   ~alternate_signal_stack();

@@ -4,10 +4,16 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <mutex>
+#include <new>
+#include <optional>
 #include <stdexcept>
+#include <system_error>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/make_error.hpp>
 #include <roving/detail/planted.hpp>
 #include <roving/error.hpp>
 
@@ -22,24 +28,20 @@ namespace {
 // What a new thread says to the one that waits for it.
 class start_report {
  public:
-  void say(std::exception_ptr why_not) noexcept {
+  void say() noexcept {
     const std::lock_guard guard{mutex_};  // held while notifying: who waits may be gone right after
-    why_not_ = std::move(why_not);
     is_there_ = true;
     changed_.notify_one();
   }
 
-  /// Throws what kept it from starting.
   void wait() {
     std::unique_lock guard{mutex_};
     changed_.wait(guard, [&] { return is_there_; });
-    if (why_not_) std::rethrow_exception(why_not_);
   }
 
  private:
   thread_mutex mutex_;
   thread_condition changed_;
-  std::exception_ptr why_not_;
   bool is_there_ = false;
 };
 
@@ -95,14 +97,9 @@ class scheduler::driver {
           ": the calling thread runs a shard already; a runtime can't be run or closed inside another"};
     if (owner_.driven_.exchange(true, std::memory_order_acquire))
       throw broken_contract{std::string{call} + ": another thread runs this runtime at the moment"};
-    try {
-      const std::vector<unsigned>& cores = owner_.options_.cores;
-      owner_.at(0).begin_thread(cores.empty() ? std::nullopt : std::optional<unsigned>{cores.front()});
-      owner_.idle_.come_back(0);
-    } catch (...) {
-      owner_.driven_.store(false, std::memory_order_release);
-      throw;
-    }
+    const std::vector<unsigned>& cores = owner_.options_.cores;
+    owner_.at(0).begin_thread(cores.empty() ? std::nullopt : std::optional<unsigned>{cores.front()});
+    owner_.idle_.come_back(0);
   }
   driver(const driver&) = delete;
   driver& operator=(const driver&) = delete;
@@ -120,6 +117,7 @@ class scheduler::driver {
 scheduler::scheduler(scheduler_options options)
     : options_{std::move(options)},
       idle_{options_.shards},
+      stacks_{options_.stacks},
       overflow_reporter_{&describe_overflow},
       context_of_main_{capture_context()} {
   ROVING_ASSERT(options_.shards != 0 && options_.make_parker);
@@ -134,28 +132,32 @@ scheduler::scheduler(scheduler_options options)
     shards_.push_back(std::make_unique<shard>(*this, i));
     doors_.push_back(gate_reference::share(&shards_.back()->door()));
   }
-  idle_.leave(0);  // until somebody runs it
+  idle_.leave(0);                     // until somebody runs it
+  threads_.reserve(options_.shards);  // a thread that runs must have its place
   try {
-    for (unsigned i = 1; i < options_.shards; ++i) {
-      start_report started;
-      threads_.push_back(options_.threads->start([this, i, &started] {
-        shard& self = *shards_[i];
-        try {
-          self.begin_thread(options_.cores.empty() ? std::nullopt : std::optional<unsigned>{options_.cores[i]});
-        } catch (...) {
-          started.say(std::current_exception());
-          return;
-        }
-        started.say(nullptr);
-        self.run();
-        self.end_thread();
-      }));
-      started.wait();
-    }
+    for (unsigned i = 1; i < options_.shards; ++i) start_thread_of(i);
   } catch (...) {
     stop_threads();
     throw;
   }
+}
+
+void scheduler::start_thread_of(unsigned index) {
+  start_report started;
+  try {
+    threads_.push_back(options_.threads->start([this, index, &started] {
+      shard& self = *shards_[index];
+      self.begin_thread(options_.cores.empty() ? std::nullopt : std::optional<unsigned>{options_.cores[index]});
+      started.say();
+      self.run();
+      self.end_thread();
+    }));
+  } catch (const std::system_error& failed) {
+    throw std::system_error{failed.code(),
+                            "roving: the thread of shard " + std::to_string(index) + " of " +
+                                std::to_string(options_.shards) + " can't be started"};
+  }
+  started.wait();
 }
 
 scheduler::~scheduler() { ROVING_ASSERT(threads_.empty()); }
@@ -235,39 +237,74 @@ void scheduler::stop_threads() noexcept {
   threads_.clear();  // joins
 }
 
-// The last to be told posts the end, as asyncio's gather does.
-void scheduler::wait_for(const std::vector<future_reference<task_base>>& tasks, deadline_timer& deadline) {
-  shard& here = at(0);
-  struct countdown {
-    std::size_t left = 0;
-    posted_callback end;
-  };
+// The end of several tasks. The last to be told posts it, as asyncio's gather does.
+class scheduler::end_of_all {
+ public:
+  end_of_all(shard& here, std::vector<future_reference<task_base>> tasks)
+      : here_{here},
+        tasks_{std::move(tasks)},
+        ends_(tasks_.size()),
+        end_{&here, [](ready_node& node) noexcept { static_cast<posted_callback&>(node).home->stop(); },
+             [](ready_node&) noexcept {}} {}
+
+  [[nodiscard]] const std::vector<future_reference<task_base>>& tasks() const noexcept { return tasks_; }
+
+  void watch() noexcept {
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      task_end& end = ends_[i].emplace(*this);
+      ++left_;
+      if (!tasks_[i]->subscribe(end)) here_.append(end);
+    }
+  }
+  [[nodiscard]] bool is_there() const noexcept { return left_ == 0; }
+
+ private:
   struct task_end : done_node, posted_callback {
-    task_end(shard& where, countdown& of)
+    explicit task_end(end_of_all& of) noexcept
         : done_node{[](done_node& node) noexcept -> ready_node* { return &static_cast<task_end&>(node); }},
-          posted_callback{&where,
+          posted_callback{&of.here_,
                           [](ready_node& node) noexcept {
-                            countdown& shared = static_cast<task_end&>(node).all;
-                            if (--shared.left == 0) shared.end.home->append(shared.end);
+                            end_of_all& whole = static_cast<task_end&>(node).all;
+                            if (--whole.left_ == 0) whole.here_.append(whole.end_);
                           },
                           [](ready_node&) noexcept {}},
           all{of} {}
-    countdown& all;
+    end_of_all& all;
   };
 
-  countdown remaining{0,
-                      {&here, [](ready_node& node) noexcept { static_cast<posted_callback&>(node).home->stop(); },
-                       [](ready_node&) noexcept {}}};
-  std::vector<std::unique_ptr<task_end>> ends;
-  ends.reserve(tasks.size());
-  for (const auto& task : tasks) {
-    ends.push_back(std::make_unique<task_end>(here, remaining));
-    ++remaining.left;
-    if (!task->subscribe(*ends.back())) here.append(*ends.back());
-  }
-  while (remaining.left != 0) {
-    here.run();
+  shard& here_;
+  const std::vector<future_reference<task_base>> tasks_;
+  std::vector<std::optional<task_end>> ends_;
+  std::size_t left_ = 0;
+  posted_callback end_;
+};
+
+void scheduler::wait_for(end_of_all& all, deadline_timer& deadline) {
+  all.watch();
+  while (!all.is_there()) {
+    at(0).run();
     if (deadline.passed) say_that_shutdown_is_stuck(deadline);
+  }
+}
+
+// The loop goes on for a moment: what ends gives back what there was too little of.
+void scheduler::pause(deadline_timer& deadline) {
+  deadline_timer moment{at(0)};
+  at(0).set_timer(moment, time_after(now(), std::chrono::milliseconds{1}));
+  while (!moment.passed && !deadline.passed) at(0).run();
+  at(0).cancel_timer(moment);
+  if (deadline.passed) say_that_shutdown_is_stuck(deadline);
+}
+
+// To end needs memory for lists.
+template <class Attempt>
+auto scheduler::when_there_is_memory(deadline_timer& deadline, Attempt attempt) {
+  for (;;) {
+    try {
+      return attempt();
+    } catch (const std::bad_alloc&) {
+      pause(deadline);
+    }
   }
 }
 
@@ -277,8 +314,8 @@ void scheduler::cancel_all_and_wait() {
   here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
 
   for (;;) {
-    const std::vector<future_reference<task_base>> tasks = live_tasks();
-    if (tasks.empty()) {
+    const auto all = when_there_is_memory(deadline, [&] { return std::make_unique<end_of_all>(here, live_tasks()); });
+    if (all->tasks().empty()) {
       here.stop_when_no_task_lives(true);
       here.run();
       here.stop_when_no_task_lives(false);
@@ -286,12 +323,12 @@ void scheduler::cancel_all_and_wait() {
       if (no_task_lives()) break;
       continue;
     }
-    for (const auto& task : tasks) task->request_cancel(nullptr);
-    wait_for(tasks, deadline);
-    for (const auto& task : tasks) {
+    for (const auto& task : all->tasks()) task->request_cancel(nullptr);
+    wait_for(*all, deadline);
+    for (const auto& task : all->tasks()) {
       if (task->status() != outcome::error)
         continue;  // also what an awaiter was told: it may have been cancelled itself
-      report({"unhandled exception during shutdown", task->error_unfetched(), task->name()});
+      report_error("unhandled exception during shutdown", task->error_unfetched(), task.get());
       task->set_fetched();
     }
   }
@@ -302,23 +339,38 @@ void scheduler::cancel_all_and_wait() {
 // cleanup may suspend.
 void scheduler::close_generators() {
   shard& here = at(0);
+  deadline_timer deadline{here};
+  here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
   for (;;) {
-    std::vector<counted_reference<generator_core>> left;
-    for (const auto& each : shards_) each->generators().add_to(left);
-    if (left.empty()) return;
-    std::vector<future_reference<task_base>> closers;
-    closers.reserve(left.size());
-    for (auto& each : left) {
-      task_base& closer = generator_core::make_closer(std::move(each));
+    const auto left = when_there_is_memory(deadline, [&] {
+      std::vector<counted_reference<generator_core>> all;
+      for (const auto& each : shards_) each->generators().add_to(all);
+      return all;
+    });
+    if (left.empty()) break;
+    auto closers = when_there_is_memory(deadline, [&] {
+      std::vector<future_reference<task_base>> none;
+      none.reserve(left.size());
+      return none;
+    });
+    for (const auto& each : left) {
+      task_base& closer =
+          when_there_is_memory(deadline, [&] { return std::ref(generator_core::make_closer(each)); }).get();
       start_task(closer);
       closers.emplace_back(&closer);
     }
-    deadline_timer deadline{here};
-    here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
-    wait_for(closers, deadline);
-    here.cancel_timer(deadline);
+    const auto all = when_there_is_memory(deadline, [&] { return std::make_unique<end_of_all>(here, closers); });
+    wait_for(*all, deadline);
+    bool has_failed = false;
+    for (const auto& each : closers) {
+      if (each->status() != outcome::error) continue;
+      each->set_fetched();
+      has_failed = true;
+    }
+    if (has_failed) pause(deadline);  // there was no stack for it
     if (!no_task_lives()) cancel_all_and_wait();
   }
+  here.cancel_timer(deadline);
 }
 
 // The loop goes on while work on other threads ends, what is queued included: it may post here. What does not end in
@@ -342,14 +394,12 @@ void scheduler::close_pools() {
 
   deadline_timer deadline{here};
   here.set_timer(deadline, time_after(now(), options_.shutdown_deadline));
-  const std::exception_ptr why = std::make_exception_ptr(runtime_closed{"shutdown"});
   for (pool_end* each : {&compute, &blocking}) each->has_ended = each->pool == nullptr || each->pool->close(*each);
   for (pool_end* each : {&compute, &blocking}) {
     while (!each->has_ended && !deadline.passed) here.run();
-    if (!each->has_ended && each->pool->abandon(why)) {
-      report({"work on other threads did not end before the shutdown deadline, and was left to itself",
-              std::make_exception_ptr(timeout_error{}),
-              {}});
+    if (!each->has_ended && each->pool->abandon(make_error<runtime_closed>("shutdown"))) {
+      report_error("work on other threads did not end before the shutdown deadline, and was left to itself",
+                   make_error<timeout_error>());
       continue;
     }
     while (!each->has_ended) here.run();  // about to be told
@@ -361,9 +411,12 @@ void scheduler::close_pools() {
 // Names what does not end. A handler that returns asks for another round of waiting; without one the process ends.
 void scheduler::say_that_shutdown_is_stuck(deadline_timer& deadline) {
   std::string names;
-  for (const auto& task : live_tasks()) {
-    if (!names.empty()) names += ", ";
-    names += task->name() + " (spawned at " + task->site_file + ":" + std::to_string(task->site_line) + ")";
+  try {
+    for (const auto& task : live_tasks()) {
+      if (!names.empty()) names += ", ";
+      names += task->name() + " (spawned at " + task->site_file + ":" + std::to_string(task->site_line) + ")";
+    }
+  } catch (const std::bad_alloc&) {  // as many as there is memory for
   }
   if (!options_.on_shutdown_stuck) {
     std::fprintf(stderr, "roving: shutdown is stuck: tasks that were cancelled did not end before the deadline: %s\n",
@@ -373,7 +426,7 @@ void scheduler::say_that_shutdown_is_stuck(deadline_timer& deadline) {
   try {
     options_.on_shutdown_stuck(names);
   } catch (...) {
-    report({"options.on_shutdown_stuck threw", std::current_exception(), {}});
+    report_error("options.on_shutdown_stuck threw", std::current_exception());
   }
   deadline.passed = false;
   at(0).set_timer(deadline, time_after(now(), options_.shutdown_deadline));
@@ -441,10 +494,18 @@ void scheduler::report(const unhandled& what) noexcept {
       options_.on_unhandled(what);
       return;
     } catch (...) {
-      report_on_stderr({"the unhandled-error handler threw", std::current_exception(), {}});
+      report_on_stderr("the unhandled-error handler threw", "", std::current_exception());
     }
   }
   report_on_stderr(what);
+}
+
+void scheduler::report_error(const char* message, const std::exception_ptr& error, const task_base* task) noexcept {
+  try {
+    report({message, error, task != nullptr ? task->name() : std::string{}});
+  } catch (...) {  // no memory for the texts
+    report_on_stderr(message, "", error);
+  }
 }
 
 void scheduler::report_slow(const task_base* task, spawn_site site, duration took, unsigned shard) noexcept {
@@ -457,23 +518,25 @@ void scheduler::report_slow(const task_base* task, spawn_site site, duration too
                    shard, std::chrono::duration<double, std::milli>{took}.count());
     }
   } catch (...) {
-    report({"the handler of slow slices threw", std::current_exception(), {}});
+    report_error("the handler of slow slices threw", std::current_exception());
   }
 }
 
-void report_on_stderr(const unhandled& what) noexcept {
-  const char* text = "an exception that is not a std::exception";
+void report_on_stderr(const char* message, const char* task, const std::exception_ptr& error) noexcept {
+  const auto print = [&](const char* text) {
+    std::fprintf(stderr, "roving: %s%s%s: %s\n", message, *task != '\0' ? ": " : "", task, text);
+  };
   try {
-    if (what.error) std::rethrow_exception(what.error);
-  } catch (const std::exception& error) {
-    text = error.what();
-    std::fprintf(stderr, "roving: %s%s%s: %s\n", what.message.c_str(), what.task.empty() ? "" : ": ", what.task.c_str(),
-                 text);
-    return;
+    if (error) std::rethrow_exception(error);
+  } catch (const std::exception& thrown) {
+    return print(thrown.what());
   } catch (...) {
   }
-  std::fprintf(stderr, "roving: %s%s%s: %s\n", what.message.c_str(), what.task.empty() ? "" : ": ", what.task.c_str(),
-               text);
+  print("an exception that is not a std::exception");
+}
+
+void report_on_stderr(const unhandled& what) noexcept {
+  report_on_stderr(what.message.c_str(), what.task.c_str(), what.error);
 }
 
 parker& current_parker(const char* call) {

@@ -39,6 +39,7 @@ struct scheduler_options {
   std::uint64_t seed = 1;
   clock_source* clock = &system_clock_source();
   thread_starter* threads = &system_thread_starter();
+  stack_pool_options stacks{};
   std::function<std::unique_ptr<parker>(unsigned shard)> make_parker;
   unhandled_handler on_unhandled;
   duration shutdown_deadline = std::chrono::seconds{30};
@@ -104,15 +105,23 @@ class scheduler {
   /// Reports what nobody caught or fetched.
   void report(const unhandled& what) noexcept;
 
+  /// The same; without memory for the texts, on stderr.
+  void report_error(const char* message, const std::exception_ptr& error, const task_base* task = nullptr) noexcept;
+
   /// Reports what held its shard for too long. `task` is null for a callback.
   void report_slow(const task_base* task, spawn_site site, duration took, unsigned shard) noexcept;
 
  private:
   class driver;  // is shard 0 for a while
+  class end_of_all;
 
   void cancel_all_and_wait();
   void close_generators();
-  void wait_for(const std::vector<future_reference<task_base>>& tasks, deadline_timer& deadline);
+  void start_thread_of(unsigned index);
+  void wait_for(end_of_all& all, deadline_timer& deadline);
+  void pause(deadline_timer& deadline);
+  template <class Attempt>
+  auto when_there_is_memory(deadline_timer& deadline, Attempt attempt);
   void close_pools();
   void stop_threads() noexcept;
   void say_that_shutdown_is_stuck(deadline_timer& deadline);
@@ -134,5 +143,8 @@ class scheduler {
   std::vector<gate_reference> doors_;  // one a shard; stay when the shards go
   context_reference context_of_main_;
 };
+
+/// What report() does without a handler; needs no memory. `task` may be empty.
+void report_on_stderr(const char* message, const char* task, const std::exception_ptr& error) noexcept;
 
 }  // namespace roving::detail

@@ -61,12 +61,9 @@ shard::shard(scheduler& owner, unsigned index)
       woken_{owner.options().deque_capacity},
       roving_timers_{owner.now()} {}
 
-shard::~shard() {
-  ROVING_ASSERT(ready_.empty());
-  slab_->retire();
-}
+shard::~shard() { ROVING_ASSERT(ready_.empty()); }
 
-void shard::begin_thread(std::optional<unsigned> core) {
+void shard::begin_thread(std::optional<unsigned> core) noexcept {
   thread_settings_.emplace(core, index_ == 0 ? std::string{} : "roving-" + std::to_string(index_));
   if (current_simulator() == nullptr) signal_stack_.emplace();  // one thread has one
   agree_on_floating_point_flags();
@@ -181,10 +178,12 @@ void shard::run_ready() noexcept {
 
 void shard::enter(task_base& task) noexcept {
   fiber* const next = fiber_of(task);
-  if (next == nullptr) return;
+  if (next == nullptr) return fail_unstartable();
   current_ = next;
   count_slice();
   loop_.switch_to(next->place, anchor_, nullptr, nullptr);
+  if (unstartable_ != nullptr) [[unlikely]]
+    fail_unstartable();
 }
 
 // --- choosing --------------------------------------------------------------------------------------------------------
@@ -252,7 +251,8 @@ task_base* shard::next_roving() noexcept {
   return node != nullptr ? &as_task(*node) : nullptr;
 }
 
-// The fiber on which to go on with a task. Null when it needs a stack and none can be had: it has failed then.
+// The fiber on which to go on with a task. Null when it needs a stack and none can be had: then it is to be failed, by
+// whoever may run other people's code.
 fiber* shard::fiber_of(task_base& task) noexcept {
   if (task.runs_on != nullptr) return task.runs_on;
   try {
@@ -264,18 +264,25 @@ fiber* shard::fiber_of(task_base& task) noexcept {
     task.runs_on = made;
     return made;
   } catch (...) {
-    task.fail_unstarted(std::current_exception());
+    ROVING_ASSERT(unstartable_ == nullptr);
+    unstartable_ = &task;
+    why_unstartable_ = std::current_exception();
     return nullptr;
   }
 }
 
-// Where the fiber that leaves goes; sets current_.
+void shard::fail_unstartable() noexcept {
+  std::exchange(unstartable_, nullptr)->fail_unstarted(std::exchange(why_unstartable_, nullptr));
+}
+
+// Where the fiber that leaves goes; sets current_. A task that has no stack is failed on the loop: who leaves may hold
+// the lock of what it waits for, which may be that task.
 context& shard::next_context(fiber& leaving) noexcept {
   if (leaving.return_to != nullptr) {  // an eager spawner waits for this
     current_ = leaving.return_fiber;
     return *std::exchange(leaving.return_to, nullptr);
   }
-  while (ready_node* const node = pick(false)) {
+  if (ready_node* const node = pick(false)) {
     if (fiber* const next = fiber_of(as_task(*node))) {
       current_ = next;
       count_slice();
@@ -316,27 +323,19 @@ bool shard::adopt_next(fiber& ended) noexcept {
   if (ended.return_to != nullptr) {
     next = &next_context(ended);
   } else {
-    while (next == nullptr) {
-      ready_node* const node = pick(false);
-      if (node == nullptr) {
-        current_ = nullptr;
-        next = &loop_;
-        break;
-      }
-      task_base& task = as_task(*node);
-      if (task.runs_on == nullptr && stack_size_class(task.stack_size_bytes) == ended.memory.size_class) {
-        task.runs_on = &ended;
-        ended.active = &task;
-        current_ = &ended;
-        count_slice();
-        return true;
-      }
-      if (fiber* const other = fiber_of(task)) {
-        current_ = other;
-        count_slice();
-        next = &other->place;
-      }
+    ready_node* const node = pick(false);
+    task_base* const task = node != nullptr ? &as_task(*node) : nullptr;
+    if (task != nullptr && task->runs_on == nullptr &&
+        stack_size_class(task->stack_size_bytes) == ended.memory.size_class) {
+      task->runs_on = &ended;
+      ended.active = task;
+      current_ = &ended;
+      count_slice();
+      return true;
     }
+    current_ = task != nullptr ? fiber_of(*task) : nullptr;
+    next = current_ != nullptr ? &current_->place : &loop_;
+    if (current_ != nullptr) count_slice();
   }
   ended.place.leave_for(*next, anchor_, &give_stack_back, &ended);
 }
@@ -350,7 +349,7 @@ void shard::give_stack_back(void* ended) noexcept {
 
 void shard::run_eagerly(task_base& task) noexcept {
   fiber* const next = fiber_of(task);
-  if (next == nullptr) return;
+  if (next == nullptr) return fail_unstartable();
   fiber* const self = current_;
   context& from = self != nullptr ? self->place : loop_;
   const time_point began = slice_began_;

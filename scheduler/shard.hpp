@@ -77,7 +77,7 @@ class shard {
 
   // --- its thread: begin, run, end; in that order, by one thread
 
-  void begin_thread(std::optional<unsigned> core);
+  void begin_thread(std::optional<unsigned> core) noexcept;
   void run() noexcept;
   void end_thread() noexcept;
 
@@ -225,6 +225,7 @@ class shard {
   [[nodiscard]] ready_node* pick(bool on_loop) noexcept;
   [[nodiscard]] task_base* next_roving() noexcept;
   [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
+  void fail_unstartable() noexcept;
   [[nodiscard]] context& next_context(fiber& leaving) noexcept;
   [[nodiscard]] fiber& go_back_from(fiber& side) noexcept;
   static void give_stack_back(void* ended) noexcept;
@@ -277,12 +278,17 @@ class shard {
   bool timers_queued_ = false;
   bool timers_wanted_ = false;
   unsigned quiet_looks_ = 0;
+  task_base* unstartable_ = nullptr;  // has no stack, and is to be failed
+  std::exception_ptr why_unstartable_;
   time_point last_poll_{};
   timer_wheel pinned_timers_;
   timer_batch due_;
   ready_node due_marker_;
   stack_cache stacks_;
-  slab* slab_;
+  struct retire {
+    void operator()(slab* of) const noexcept { of->retire(); }
+  };
+  std::unique_ptr<slab, retire> slab_;
   std::uint64_t task_numbers_ = 0;
   random_source random_;
   std::unique_ptr<parker> parker_;

@@ -1,7 +1,10 @@
 // See task_base.hpp. The life of a task: allocate, start, run, end, release.
 #include <roving/detail/task_base.hpp>
 
+#include <algorithm>
+#include <array>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <unordered_map>
 #include <utility>
@@ -19,20 +22,22 @@
 namespace roving::detail {
 namespace {
 
-bool cancel_task(future_base& future, const cancel_message& message) {
+bool cancel_task(future_base& future, const cancel_message& message) noexcept {
   return static_cast<task_base&>(future).request_cancel(message);
 }
 
 void report_unfetched(task_base& task) noexcept {
-  scheduler* const owner = task.origin->owner();
-  try {
-    const unhandled what{"task exception was never retrieved", task.error_unfetched(), task.name()};
-    if (owner != nullptr)
-      owner->report(what);
-    else
-      report_on_stderr(what);
-  } catch (...) {  // no memory for the report
+  constexpr const char* message = "task exception was never retrieved";
+  if (scheduler* const owner = task.origin->owner()) {
+    owner->report_error(message, task.error_unfetched(), &task);
+    return;
   }
+  std::string name;
+  try {
+    name = task.name();
+  } catch (...) {  // no memory for it
+  }
+  report_on_stderr(message, name.c_str(), task.error_unfetched());
 }
 
 void destroy_task(future_base& future) noexcept { static_cast<task_base&>(future).recycle(); }
@@ -227,36 +232,42 @@ void task_base::recycle() noexcept {
   origin->give_back(*this, here != nullptr && &const_cast<shard*>(here)->blocks() == origin);
 }
 
-bool task_base::request_cancel(const cancel_message& message) { return cancel_through(*this, message); }
+bool task_base::request_cancel(const cancel_message& message) noexcept { return cancel_through(*this, message); }
 
-bool task_base::request_cancel_before_join(task_base& joiner) {
+bool task_base::request_cancel_before_join(task_base& joiner) noexcept {
   {
     const std::lock_guard guard{lock()};
-    extra().joiner = &joiner;
+    if (task_extras* const more = extra_if_possible()) more->joiner = &joiner;
   }
   return cancel_through(*this, nullptr, {.joiner = &joiner});
 }
 
 namespace {
 
+// Where the text of a cancel goes. Null when there is none, nor an older one to be replaced, and when there is no
+// memory: the cancel goes without its text then.
+task_extras* place_of(const cancel_message& message, task_base& task) noexcept {
+  return message || task.extras ? task.extra_if_possible() : nullptr;
+}
+
 // Asks one task. `awaited` is what the cancel goes on to, if anything: the task is pinned then. Without a place for it
 // the task is stopped in whatever it is, and that is no request of its own. False when the task is done.
-bool ask(task_base& task, const cancel_message& message, future_reference<>* awaited) {
+bool ask(task_base& task, const cancel_message& message, future_reference<>* awaited) noexcept {
   bool wake = false;
   {
     const std::lock_guard guard{task.lock()};
     if (task.is_done()) return false;
-    if (message) (void)task.extra();  // before anything has changed
+    task_extras* const more = place_of(message, task);
     if (awaited != nullptr) ++task.cancel_requests;
     switch (task.claims.cancel(awaited != nullptr)) {
       case cancel_result::marked:
-        if (message || task.extras) task.extra().marked = message;
+        if (more != nullptr) more->marked = message;
         break;
       case cancel_result::claimed:
         wake = true;
         [[fallthrough]];
       case cancel_result::claimed_early:
-        if (message || task.extras) task.extra().delivered = message;
+        if (more != nullptr) more->delivered = message;
         break;
       case cancel_result::forward:
         *awaited = future_reference<>::share(*task.awaits);
@@ -267,49 +278,114 @@ bool ask(task_base& task, const cancel_message& message, future_reference<>* awa
   return true;
 }
 
-void mark(task_base& task, const cancel_message& message) {
+void mark(task_base& task, const cancel_message& message) noexcept {
   const std::lock_guard guard{task.lock()};
-  if (message || task.extras) task.extra().marked = message;
+  if (task_extras* const more = place_of(message, task)) more->marked = message;
   task.claims.mark();
 }
+
+// A stack whose first items need no memory: a cancel that goes a short way can't fail.
+template <class Item>
+class short_stack {
+ public:
+  static constexpr std::size_t inline_items = 8;
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] Item& operator[](std::size_t place) noexcept {
+    return place < inline_items ? first_[place] : more_[place - inline_items];
+  }
+  [[nodiscard]] const Item& operator[](std::size_t place) const noexcept {
+    return const_cast<short_stack&>(*this)[place];
+  }
+  [[nodiscard]] Item& back() noexcept { return (*this)[size_ - 1]; }
+  [[nodiscard]] const Item& back() const noexcept { return (*this)[size_ - 1]; }
+
+  /// False without memory; `item` is not moved from then.
+  [[nodiscard]] bool push(Item&& item) noexcept {
+    if (size_ < inline_items) {
+      first_[size_] = std::move(item);
+    } else {
+      try {
+        more_.push_back(std::move(item));
+      } catch (const std::bad_alloc&) {
+        return false;
+      }
+    }
+    ++size_;
+    return true;
+  }
+
+  void pop() noexcept {
+    if (size_ <= inline_items)
+      first_[size_ - 1] = Item{};
+    else
+      more_.pop_back();
+    --size_;
+  }
+
+ private:
+  std::array<Item, inline_items> first_{};
+  std::vector<Item> more_;
+  std::size_t size_ = 0;
+};
 
 // The tasks that a cancel came by on its way: each awaits the next one, or several of which that is one.
 class cancel_path {
  public:
   [[nodiscard]] std::size_t length() const noexcept { return steps_.size(); }
-  [[nodiscard]] task_base& last() const noexcept { return *steps_.back().task; }
-  [[nodiscard]] bool has(const future_base& which) const { return places_.find(&which) != places_.end(); }
+  [[nodiscard]] bool has(const future_base& which) const noexcept { return place_of(which) < steps_.size(); }
 
-  // `by_get`: it awaits a task, and nothing else. Who runs that inline below itself can't be stopped before it.
-  void add(future_reference<task_base> task, bool by_get) {
-    places_.emplace(task.get(), steps_.size());
-    const bool is_inline = task->claims.is_preparing();
-    steps_.push_back({std::move(task), by_get && !is_inline, !is_inline});
+  /// `by_get`: it awaits a task, and nothing else. Who runs that inline below itself can't be stopped before it.
+  /// False without memory.
+  [[nodiscard]] bool add(future_reference<task_base> task, bool by_get) noexcept {
+    const task_base* const added = task.get();
+    const bool is_inline = added->claims.is_preparing();
+    if (!steps_.push({std::move(task), by_get && !is_inline, !is_inline})) return false;
+    if (steps_.size() <= steps_.inline_items) return true;
+    try {
+      places_.emplace(added, steps_.size() - 1);
+    } catch (const std::bad_alloc&) {
+      steps_.pop();
+      return false;
+    }
+    return true;
   }
 
   void shorten_to(std::size_t length) noexcept {
-    for (; steps_.size() > length; steps_.pop_back()) places_.erase(steps_.back().task.get());
+    for (; steps_.size() > length; steps_.pop())
+      if (steps_.size() > steps_.inline_items) places_.erase(steps_.back().task.get());
   }
 
   // Of the circle that is closed by awaiting `first`, the last to await a task by get(): whoever awaits several, or
   // joins them, may have to see their end. There is one, but for circles of gather() of handles, which may be left.
-  [[nodiscard]] task_base& whom_to_stop(const future_base& first) const {
-    const std::size_t begin = places_.find(&first)->second;
+  [[nodiscard]] task_base& whom_to_stop(const future_base& first) const noexcept {
+    const std::size_t begin = place_of(first);
     for (std::size_t i = steps_.size(); i > begin; --i)
       if (steps_[i - 1].by_get) return *steps_[i - 1].task;
     for (std::size_t i = steps_.size(); i > begin; --i)
       if (steps_[i - 1].can_stop) return *steps_[i - 1].task;
-    return last();
+    return *steps_.back().task;
   }
 
  private:
   struct step {
     future_reference<task_base> task;
-    bool by_get;
-    bool can_stop;
+    bool by_get = false;
+    bool can_stop = false;
   };
-  std::vector<step> steps_;
-  std::unordered_map<const future_base*, std::size_t> places_;
+
+  // length() if it is not there.
+  [[nodiscard]] std::size_t place_of(const future_base& which) const noexcept {
+    for (std::size_t i = 0; i < std::min(steps_.size(), steps_.inline_items); ++i)
+      if (steps_[i].task.get() == &which) return i;
+    if (places_.empty()) return steps_.size();
+    const auto found = places_.find(&which);
+    return found != places_.end() ? found->second : steps_.size();
+  }
+
+  short_stack<step> steps_;
+  std::unordered_map<const future_base*, std::size_t> places_;  // of those that needed memory
 };
 
 // A task that passes the cancel on, and waits for the answer: pinned, so that it can't go on before it is marked.
@@ -337,7 +413,7 @@ class pinned_asker {
 struct cancel_branch {
   pinned_asker asker;
   future_reference<> of;
-  std::size_t path_length;
+  std::size_t path_length = 0;
   std::size_t next = 0;
   bool taken = false;
 };
@@ -349,12 +425,18 @@ struct cancel_branch {
 //
 // Where the path comes back to itself asyncio's recursion has no end. Here one task of the circle is stopped, so that
 // all unwind; each of them was asked once. The path begins with who waits for `root` already.
-bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from) {
-  std::vector<cancel_branch> branches;
+//
+// Where there is no memory to remember a way that is long, the cancel ends there: the task that it has come to is
+// stopped, and what that has it cancels as it unwinds.
+bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from) noexcept {
+  short_stack<cancel_branch> branches;
   cancel_path path;
+  const auto add_joiner = [&] {  // the first of a path, which needs no memory
+    if (from.joiner != nullptr) (void)path.add(future_reference<task_base>::share(*from.joiner), false);
+  };
   if (from.awaits != nullptr) {
-    if (from.joiner != nullptr) path.add(future_reference<task_base>::share(*from.joiner), false);
-    path.add(future_reference<task_base>::share(*from.awaits), from.by_get);
+    add_joiner();
+    (void)path.add(future_reference<task_base>::share(*from.awaits), from.by_get);
   }
   pinned_asker asker;
   bool root_taken = false;
@@ -368,7 +450,13 @@ bool cancel_through(future_base& root, const cancel_message& message, cancel_ori
   };
   for (auto asked = future_reference<>::share(root);;) {
     if (asked && asked->operations_->passes_on != nullptr) {
-      branches.push_back({std::move(asker), std::move(asked), path.length()});
+      cancel_branch branch{std::move(asker), std::move(asked), path.length()};
+      if (!branches.push(std::move(branch))) {
+        const bool can_stop = branch.asker && !(*branch.asker).claims.is_preparing();
+        if (can_stop) (void)ask(*branch.asker, message, nullptr);
+        answer(can_stop, branch.asker);
+      }
+      asker = {};
       asked = {};
     }
     if (asked && path.length() != 0 && path.has(*asked)) {
@@ -382,11 +470,15 @@ bool cancel_through(future_base& root, const cancel_message& message, cancel_ori
         answer(ask(static_cast<task_base&>(*asked), message, &awaited), asker);
         asker = {};
         if (awaited) {
-          if (path.length() == 0 && from.joiner != nullptr)
-            path.add(future_reference<task_base>::share(*from.joiner), false);
+          if (path.length() == 0) add_joiner();
           auto* const task = static_cast<task_base*>(asked.take());
-          path.add(future_reference<task_base>::share(*task), awaited->is_task());
+          const bool is_added = path.add(future_reference<task_base>::share(*task), awaited->is_task());
           asker = pinned_asker{task};
+          if (!is_added && !task->claims.is_preparing()) {
+            (void)ask(*task, message, nullptr);
+            asker = {};
+            awaited = {};
+          }
         }
       } else {
         answer(asked->cancel(message), asker);
@@ -403,7 +495,7 @@ bool cancel_through(future_base& root, const cancel_message& message, cancel_ori
         continue;
       }
       const cancel_branch ended = std::move(last);
-      branches.pop_back();
+      branches.pop();
       answer(ended.taken, ended.asker);
     }
   }
@@ -423,6 +515,11 @@ std::uint32_t task_base::cancelling() noexcept {
 task_extras& task_base::extra() {
   if (!extras) extras = std::make_unique<task_extras>();
   return *extras;
+}
+
+task_extras* task_base::extra_if_possible() noexcept {
+  if (!extras) extras.reset(new (std::nothrow) task_extras);
+  return extras.get();
 }
 
 std::string task_base::name() const {

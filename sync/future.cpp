@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include <roving/detail/make_error.hpp>
 #include <roving/unhandled.hpp>
 
 #include "scheduler/scheduler.hpp"
@@ -12,7 +13,7 @@
 
 namespace roving::detail {
 
-bool cancel_future(future_base& future, const cancel_message& message) {
+bool cancel_future(future_base& future, const cancel_message& message) noexcept {
   std::exception_ptr thrown;
   if (message) thrown = std::make_exception_ptr(cancelled{message});
   if (!future.begin_completion()) return false;
@@ -39,7 +40,7 @@ void report_unfetched_future(future_base& future) noexcept {
 void break_promise(future_base& future) noexcept {
   if (!future.begin_completion()) return;
   future.set_fetched();  // if nobody waits, nobody minds
-  future.finish(outcome::error, std::make_exception_ptr(broken_promise{}));
+  future.finish(outcome::error, make_error<broken_promise>());
 }
 
 void await_future(future_base& future, const char* call) {

@@ -807,7 +807,7 @@ class ends_when_cancelled : public roving::detail::future_base {
   }
 
  private:
-  static bool cancel(future_base& future, const roving::detail::cancel_message&) {
+  static bool cancel(future_base& future, const roving::detail::cancel_message&) noexcept {
     auto& self = static_cast<ends_when_cancelled&>(future);
     if (self.begin_completion()) self.finish(roving::detail::outcome::value);
     for (int i = 0; i < 1000 && !self.went_on_; ++i) std::this_thread::yield();

@@ -106,7 +106,7 @@ class pool_poster {
 // --- to shards
 
 /// Reports an error that nobody can be told of: to the runtime of the calling shard, or on stderr.
-void report_lost(const unhandled& what) noexcept;
+void report_lost(const char* message, const std::exception_ptr& error) noexcept;
 
 /// A way to a shard, which may outlive it.
 struct shard_way {
@@ -134,7 +134,7 @@ class posted_task final : public posted_callback {
     try {
       spawn(what, std::move(self->function_), self->site_).detach();
     } catch (...) {
-      report_lost({"a posted callable could not be spawned", std::current_exception(), {}});
+      report_lost("a posted callable could not be spawned", std::current_exception());
     }
   }
   static void destroy(ready_node& node) noexcept { delete static_cast<posted_task*>(&node); }
@@ -250,7 +250,7 @@ class executed_state final : public future_state<Value> {
       (void)cancel_future(*this, thrown.shared_message());
     } catch (...) {
       if (this->status() == outcome::cancelled)
-        report_lost({"exception of submitted work whose future was cancelled", std::current_exception(), {}});
+        report_lost("exception of submitted work whose future was cancelled", std::current_exception());
       else
         (void)this->set_exception(std::current_exception());
     }

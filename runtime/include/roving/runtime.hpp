@@ -12,6 +12,7 @@
 
 #include <roving/counters.hpp>
 #include <roving/detail/context_values.hpp>
+#include <roving/detail/make_error.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/future.hpp>
 #include <roving/options.hpp>
@@ -200,7 +201,7 @@ class submitted_state : public future_state<Value> {
 
   static void drop(ready_node& node) noexcept {
     const future_reference<submitted_state> self{static_cast<arrival&>(node).of};
-    (void)self->set_exception(std::make_exception_ptr(runtime_closed{"submit"}));
+    (void)self->set_exception(detail::make_error<runtime_closed>("submit"));
   }
 
   void call() {
@@ -231,7 +232,7 @@ class submitted_state : public future_state<Value> {
     std::swap(task, task_);
   }
 
-  static bool cancel(future_base& future, const cancel_message& message) {
+  static bool cancel(future_base& future, const cancel_message& message) noexcept {
     if (!cancel_future(future, message)) return false;
     auto& self = static_cast<submitted_state&>(future);
     future_reference<task_base> task;

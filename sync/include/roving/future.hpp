@@ -22,7 +22,7 @@ namespace detail {
 struct future_access;  // for the library: the state behind a handle
 
 /// Completes it as cancelled; what cancel() of a plain future is.
-bool cancel_future(future_base& future, const cancel_message& message);
+bool cancel_future(future_base& future, const cancel_message& message) noexcept;
 
 /// Reports an error that nobody fetched, if there is one.
 void report_unfetched_future(future_base& future) noexcept;

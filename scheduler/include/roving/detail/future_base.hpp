@@ -44,8 +44,8 @@ struct done_node {
 
 /// What differs between kinds of future.
 struct future_operations {
-  bool (*cancel)(future_base&, const cancel_message&);  // asks it to end as cancelled; false when it is done
-  void (*destroy)(future_base&) noexcept;               // the last reference went
+  bool (*cancel)(future_base&, const cancel_message&) noexcept;  // asks it to end as cancelled; false when it is done
+  void (*destroy)(future_base&) noexcept;                        // the last reference went
   bool is_task;
   // Of what passes a cancel on to several, else null: the one at that place, null behind the last. Asked from 0 on.
   future_base* (*passes_on)(future_base&, std::size_t place) noexcept = nullptr;
@@ -61,7 +61,7 @@ struct cancel_origin {
 /// Cancels `root` and, by way of it, what it waits for, as asyncio's cancel() does, without recursion however long the
 /// chain. Where tasks await each other in a circle, one of them is stopped, so that all end. False when `root` is done.
 /// Any thread.
-bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from = {});
+bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from = {}) noexcept;
 
 class future_base {
  public:
@@ -87,7 +87,7 @@ class future_base {
   [[nodiscard]] bool is_task() const noexcept { return operations_->is_task; }
 
   /// Asks for the end of it, as asyncio's cancel(). True when that was taken.
-  bool cancel(const cancel_message& message) { return operations_->cancel(*this, message); }
+  bool cancel(const cancel_message& message) noexcept { return operations_->cancel(*this, message); }
 
   /// Takes the right to complete it. False when somebody else has it.
   [[nodiscard]] bool begin_completion() noexcept;
@@ -134,7 +134,7 @@ class future_base {
 
  protected:
   friend struct task_base;
-  friend bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from);
+  friend bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from) noexcept;
   ~future_base() = default;
 
   /// The half of finish() that wants lock(): completes it, and gathers those who wait.

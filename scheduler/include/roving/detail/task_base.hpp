@@ -83,11 +83,12 @@ struct alignas(16) task_base : parkable, future_base {
   [[nodiscard]] std::string name() const;
   void set_name(std::string_view name);
   [[nodiscard]] task_extras& extra();
+  [[nodiscard]] task_extras* extra_if_possible() noexcept;  // null without memory
 
-  /// Cancels as asyncio's Task.cancel(). Any thread.
-  bool request_cancel(const cancel_message& message);
+  /// Cancels as asyncio's Task.cancel(). Without memory the message may be lost, the cancel is not. Any thread.
+  bool request_cancel(const cancel_message& message) noexcept;
   /// The same by a task that will wait for the end of this one whatever comes.
-  bool request_cancel_before_join(task_base& joiner);
+  bool request_cancel_before_join(task_base& joiner) noexcept;
   std::uint32_t uncancel() noexcept;
   [[nodiscard]] std::uint32_t cancelling() noexcept;
 
