@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <roving/detail/assert.hpp>
+#include <roving/detail/make_error.hpp>
 #include <roving/detail/planted.hpp>
 
 #include "scheduler/thread_block.hpp"
@@ -140,6 +142,9 @@ class blocking_pool::state : public std::enable_shared_from_this<state> {
         throw;
       }
       take_handle(self, std::move(handle));
+    } catch (const std::system_error& failed) {
+      give_up_start(
+          make_error<std::system_error>(failed.code(), "roving: no thread can be started for the work of a pool"));
     } catch (...) {
       give_up_start(std::current_exception());
     }
