@@ -1,6 +1,7 @@
 // Waiting for a descriptor, and what an event does.
 #include "io/descriptor.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <mutex>
 #include <new>
@@ -136,9 +137,22 @@ void descriptor_table::end_generation(descriptor& state, std::uint32_t generatio
   if (state.generation_ == generation) state.end_generation(wakes);
 }
 
+std::error_code descriptor_table::add_to_poller(const descriptor& state, int fd, interest what) {
+  const std::scoped_lock hold{lock_};  // with the system call: nobody removes what has the number meanwhile
+  const auto number = static_cast<std::size_t>(fd);
+  if (fd >= 0 && number >= slot_of_number_.size())
+    slot_of_number_.resize(std::max(number + 1, 2 * slot_of_number_.size()), no_slot);
+  const std::error_code error = home_->add(fd, state, what);
+  if (!error) slot_of_number_[number] = state.slot_;
+  return error;
+}
+
 void descriptor_table::remove_from_poller(const descriptor& state, int fd) noexcept {
   descriptor_table& table = *state.keeper_;
   const std::scoped_lock hold{table.lock_};  // the poller can't end meanwhile
+  std::uint32_t& slot = table.slot_of_number_[static_cast<std::size_t>(fd)];
+  if (slot != state.slot_) return;
+  slot = no_slot;
   if (table.home_ != nullptr) table.home_->remove(fd);
 }
 

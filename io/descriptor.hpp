@@ -24,6 +24,8 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <system_error>
+#include <vector>
 
 #include <roving/detail/atomic.hpp>
 #include <roving/detail/io_direction.hpp>
@@ -34,6 +36,9 @@ namespace roving::detail {
 
 class descriptor_table;
 class poller;
+
+/// What to watch a descriptor for.
+enum class interest : std::uint8_t { edges, readable_once, writable_once };
 
 /// What an event says. `hung_up`: an end or an error is there, so a short read does not mean that nothing is left.
 struct readiness {
@@ -117,7 +122,11 @@ class descriptor_table : public std::enable_shared_from_this<descriptor_table> {
   /// Ends the generation, if it goes on: who waits is woken and told `closed`. No event is delivered from then on.
   static void end_generation(descriptor& state, std::uint32_t generation, ready_list& wakes) noexcept;
 
-  /// Has the poller forget `fd`, while the poller lives.
+  /// Has the poller watch `fd` for `state`, which is the number's slot from then on. Throws std::bad_alloc.
+  [[nodiscard]] std::error_code add_to_poller(const descriptor& state, int fd, interest what);
+
+  /// Has the poller forget `fd`, while the poller lives; unless the number is another slot's meanwhile: then `fd` was
+  /// closed behind our back, and the kernel has forgotten it by itself.
   static void remove_from_poller(const descriptor& state, int fd) noexcept;
 
   /// Gives back a slot whose generation has ended. Slot and table may be gone afterwards.
@@ -150,6 +159,7 @@ class descriptor_table : public std::enable_shared_from_this<descriptor_table> {
   spin_lock lock_;
   poller* home_;  // null once it has ended
   std::uint32_t first_free_ = no_slot;
+  std::vector<std::uint32_t> slot_of_number_;  // of the latest that was added for each
   // [slot] slots_ stored by acquire(), release -> loaded by deliver(), acquire: chunks and slots below it are
   // constructed. An event comes after its slot's registration, a system call, so deliver() sees that slot.
   atomic<std::uint32_t> slots_{0};

@@ -1,18 +1,26 @@
 // What all pollers share.
 #include "io/poller.hpp"
 
+#include <utility>
+
 #include "scheduler/current.hpp"
 
 namespace roving::detail {
 
 registration poller::enroll(int fd, interest what, std::error_code& error) {
-  descriptor& state = table_->acquire();
-  error = add(fd, state, what);
-  if (!error) return {&state, state.generation()};
-  ready_list nobody;
-  descriptor_table::end_generation(state, state.generation(), nobody);
-  descriptor_table::release(state);
-  return {};
+  struct unused {
+    descriptor* state;
+    ~unused() {
+      if (state == nullptr) return;
+      ready_list nobody;
+      descriptor_table::end_generation(*state, state->generation(), nobody);
+      descriptor_table::release(*state);
+    }
+  } taken{&table_->acquire()};
+  error = table_->add_to_poller(*taken.state, fd, what);
+  if (error) return {};
+  descriptor& state = *std::exchange(taken.state, nullptr);
+  return {&state, state.generation()};
 }
 
 void withdraw(registration from, int fd, const system_calls* calls) noexcept {

@@ -22,9 +22,6 @@
 
 namespace roving::detail {
 
-/// What to watch a descriptor for.
-enum class interest : std::uint8_t { edges, readable_once, writable_once };
-
 class poller : public parker {
  public:
   explicit poller(const system_calls& calls) : calls_{calls}, table_{std::make_shared<descriptor_table>(*this)} {}

@@ -49,6 +49,8 @@ struct scheduler_options {
   unsigned blocking_threads_at_most = 64;
   duration blocking_idle_for = std::chrono::seconds{10};
   std::function<std::unique_ptr<job_pool>()> make_compute_pool;  // empty: compute() shares the blocking pool
+  // For tests: called by a task that is about to leave its stack, with the lock held of what it waits for.
+  std::function<void(task_base&)> on_suspension;
 };
 
 struct deadline_timer;

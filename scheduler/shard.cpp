@@ -47,7 +47,7 @@ shard::shard(scheduler& owner, unsigned index)
     : scheduler_{owner},
       index_{index},
       door_{new gate{*this}},
-      debug_{owner.options().slow_slice.has_value()},
+      debug_{owner.options().slow_slice.has_value() || owner.options().on_suspension},
       last_poll_{owner.now()},
       pinned_timers_{owner.now()},
       due_marker_{ready_kind::posted, &run_due_timers_of},
@@ -296,6 +296,8 @@ context& shard::next_context(fiber& leaving) noexcept {
 void shard::leave(after_switch after, void* argument) noexcept {
   fiber& self = *current_;
   slice_of_task_ended(*self.active);
+  if (debug_ && scheduler_.options().on_suspension) [[unlikely]]
+    scheduler_.options().on_suspension(*self.active);
   context& next = next_context(self);
   if (&next == &self.place) {
     ROVING_ASSERT(after == nullptr);  // what parks can't be ready
@@ -430,7 +432,7 @@ void shard::end_side(fiber& side) noexcept {
 
 void shard::look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept {
   const duration took = now() - since;
-  if (took >= *scheduler_.options().slow_slice) scheduler_.report_slow(task, site, took, index_);
+  if (const auto limit = scheduler_.options().slow_slice; limit && took >= *limit) scheduler_.report_slow(task, site, took, index_);
 }
 
 std::uint64_t shard::next_task_number() noexcept {

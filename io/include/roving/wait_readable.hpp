@@ -42,7 +42,8 @@ class readiness_operation : public select_operation {
 /// Suspends: yes, unless it is a regular file, which is always ready. Needs a shard.
 /// Errors: bad_file_descriptor, not_enough_memory; no_shard. Throws `cancelled` in both forms.
 /// Thread safety: any number of tasks may wait for one descriptor.
-/// Lifetime: `fd` must not be closed while somebody waits for it.
+/// Lifetime: `fd` must not be closed while somebody waits for it: that wait ends by a cancel or a timeout. Who has the
+///   number next is not disturbed by it.
 void wait_readable(int fd);
 void wait_readable(int fd, std::error_code& error);
 
