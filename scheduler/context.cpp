@@ -23,6 +23,7 @@
 #include <roving/detail/assert.hpp>
 
 #include "scheduler/stack.hpp"
+#include "scheduler/stack_trace.hpp"
 
 #if defined(__SSE__)
 #  include <xmmintrin.h>
@@ -241,6 +242,34 @@ ROVING_UNINSTRUMENTED void context::leave_for(context& to, thread_anchor& anchor
   std::longjmp(*static_cast<std::jmp_buf*>(first_frame_), 1);
 #else
   crossing::depart(*this, to, anchor, after, argument);
+#endif
+}
+
+// ---- A stack seen from outside --------------------------------------------------------------------------------
+
+// jump_fcontext() leaves the registers that a call must keep at the place, in this order, and what it returns to.
+ROVING_UNINSTRUMENTED bool context::copy_stack([[maybe_unused]] const stack& on,
+                                               [[maybe_unused]] stack_copy& into) const noexcept {
+#if defined(__x86_64__) && defined(__LP64__) && !defined(BOOST_CONTEXT_SHADOW_STACK)
+  constexpr std::uintptr_t first_register = 0x10;
+  constexpr std::uintptr_t all_bytes = 0x48;
+  constexpr unsigned order[] = {stack_copy::r12, stack_copy::r12 + 1, stack_copy::r12 + 2, stack_copy::r12 + 3,
+                                stack_copy::rbx, stack_copy::rbp,     stack_copy::rip};
+  const auto place = reinterpret_cast<std::uintptr_t>(*const_cast<void* const volatile*>(&place_));
+  const auto top = reinterpret_cast<std::uintptr_t>(on.top);
+  if (place < reinterpret_cast<std::uintptr_t>(on.limit) || place >= top || top - place < all_bytes) return false;
+  into.registers = {};
+  into.was_interrupted = false;
+  std::uintptr_t at = place + first_register;
+  for (const unsigned which : order) {
+    into.registers[which] = *reinterpret_cast<const volatile std::uintptr_t*>(at);
+    at += sizeof(std::uintptr_t);
+  }
+  into.registers[stack_copy::rsp] = at;
+  into.copy_memory(top);
+  return true;
+#else
+  return false;
 #endif
 }
 

@@ -36,6 +36,7 @@
 namespace roving::detail {
 
 struct stack;
+struct stack_copy;
 
 // What belongs to the thread and not to the fiber. One per thread, made at its start, so that a switch never
 // asks for a thread-local.
@@ -104,6 +105,11 @@ class context {
   // The same for the last time: *this is a fiber that nobody enters again. after() may free or pool its stack and
   // destroy *this. No destructor of what is still on the stack runs.
   [[noreturn]] void leave_for(context& to, thread_anchor& anchor, after_switch after, void* argument) noexcept;
+
+  // Copies what a fiber that was left has on its stack, which is `on`. Any thread, as long as the fiber lives. If
+  // somebody enters it meanwhile the copy is rubbish, and nothing worse. False when it runs, or where stacks can't be
+  // read.
+  [[nodiscard]] bool copy_stack(const stack& on, stack_copy& into) const noexcept;
 
  private:
   friend struct crossing;  // context.cpp: the jump and what surrounds it

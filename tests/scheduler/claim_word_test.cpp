@@ -46,6 +46,43 @@ TEST_CASE("claim word: a cancel claims a parked task, and marks one that is not 
   CHECK_FALSE(word.take_pending());
 }
 
+TEST_CASE("claim word: who reads a task holds it in its wait, and learns whether that was ended", "[claim]") {
+  claim_word word;
+  claim_word::word seen = 0;
+  CHECK_FALSE(word.try_pin(seen));  // runs
+  const wait_mode mode = GENERATE(wait_mode::claimable, wait_mode::masked, wait_mode::forwards);
+  REQUIRE(word.arm(mode));
+  REQUIRE(word.try_pin(seen));
+  CHECK(word.is_untouched(seen));
+  claim_word::word second = 0;
+  REQUIRE(word.try_pin(second));  // several may
+  word.unpin();
+  CHECK(word.is_untouched(seen));
+  CHECK(word.claim(word.epoch(), winner::event) == claim_result::won);
+  CHECK_FALSE(word.is_untouched(seen));
+  CHECK_FALSE(word.try_pin(second));
+
+  std::atomic<bool> is_back{false};
+  std::thread task{[&] {
+    static_cast<void>(word.settled());
+    is_back = true;
+    static_cast<void>(word.arm(mode));  // the next wait
+  }};
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+  CHECK_FALSE(is_back);
+  word.unpin();
+  task.join();
+  CHECK_FALSE(word.is_untouched(seen));
+
+  REQUIRE(word.claim(word.epoch(), winner::event) == claim_result::won);
+  REQUIRE(word.prepare(mode));
+  REQUIRE(word.try_pin(seen));  // about to park: readable, but not its stack
+  CHECK_FALSE(word.is_untouched(seen));
+  CHECK(word.commit());
+  CHECK_FALSE(word.is_untouched(seen));
+  word.unpin();
+}
+
 TEST_CASE("claim word: a masked wait keeps the mark for later", "[claim]") {
   claim_word word;
   REQUIRE(word.arm(wait_mode::masked));

@@ -17,14 +17,16 @@
 // future (`forwards`) is neither claimed nor marked: the canceller reads what the task awaits and cancels that, and
 // marks the task if that is done. While it does so it holds a pin, and a task that comes back waits until no pin is
 // left: what is awaited stays readable, and the mark comes in time for the wait from which the task comes back. Where
-// tasks await each other in a circle, one of them is claimed all the same.
+// tasks await each other in a circle, one of them is claimed all the same. Who reports on tasks takes a pin too
+// (try_pin), in any wait: what the task wrote before it stays readable, and nothing that its stack refers to goes.
 //
 // Rejected: a lock a task for all of this (a second atomic operation on the way out), and clearing the word on the way
 // back (likewise).
 //
 // I1  Only the task itself, or the shard that just left its stack for it, takes the word from running to parked.
 // I2  For each epoch at most one claim() succeeds.
-// I3  Pins are only added while parked, forwarding and not masked. Who finds as many as fit into the word waits.
+// I3  Pins are only added in a wait, by a canceller while it forwards and is not masked. Who finds as many as fit into
+//     the word waits.
 //
 // [handover]  arm()/commit() release -> claim() acquire: who claims sees what the task wrote before it left.
 // [result]    claim() release -> settled() acquire: the task sees what the claimer wrote before it claimed.
@@ -119,6 +121,30 @@ class basic_claim_word {
   void pin() noexcept { word_.fetch_add(pin_unit, std::memory_order_relaxed); }
 
   void unpin() noexcept { word_.fetch_sub(pin_unit, std::memory_order_release); }  // [pin]
+
+  /// Pins a task that is in a wait, to read what it waits for. `seen` is for is_untouched(). False when it is in none.
+  /// Any thread.
+  [[nodiscard]] bool try_pin(word& seen) noexcept {
+    seen = word_.load(std::memory_order_relaxed);
+    for (unsigned iteration = 0; (seen & (parked | preparing)) != 0;) {
+      if ((seen & pin_bits) == pin_bits) {
+        relax(iteration++);
+        seen = word_.load(std::memory_order_relaxed);
+      } else if (word_.compare_exchange_weak(seen, seen + pin_unit, std::memory_order_acq_rel,  // [handover]
+                                             std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// For who holds a pin by try_pin(): whether the task was parked then and nobody has ended the wait since, so that
+  /// what was read of its stack meanwhile is what it was.
+  [[nodiscard]] bool is_untouched(word seen) noexcept {
+    // A write, so that nothing that was read before can have been read after it.
+    const word now = word_.fetch_add(0, std::memory_order_acq_rel);
+    return (seen & parked) != 0 && (now & parked) != 0 && (seen >> epoch_shift) == (now >> epoch_shift);
+  }
 
   /// Marks the task as cancel() does where the wait can't be claimed. Any thread that holds a pin.
   void mark() noexcept { word_.fetch_or(pending, std::memory_order_acq_rel); }
