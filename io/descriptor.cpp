@@ -16,8 +16,10 @@
 
 namespace roving::detail {
 
-io_wait_end descriptor::wait(io_direction direction, std::uint32_t generation, bool drained, const char* call) {
+io_wait_end descriptor::wait(io_direction direction, std::uint32_t generation, bool drained, const char* call,
+                             int number) {
   waiter self{call};
+  if (number >= 0) self.tell(wait_subject::descriptor, number);
   side& mine = of(direction);
   {
     std::unique_lock hold{lock_};

@@ -61,7 +61,8 @@ class alignas(64) descriptor {
   /// promise. `drained`: the last call was a short read, so that it is only tried again for an edge or a hang-up.
   ///
   /// Errors: concurrent_use when somebody waits for that direction. Throws cancelled; keeps the edge then.
-  io_wait_end wait(io_direction direction, std::uint32_t generation, bool drained, const char* call);
+  /// `number` is the descriptor's, for reports.
+  io_wait_end wait(io_direction direction, std::uint32_t generation, bool drained, const char* call, int number = -1);
 
   /// For select(), in a slot of which it is the only user: has `self` wait. False when there is no need to.
   [[nodiscard]] bool enlist(io_direction direction, std::uint32_t generation, waiter& self) noexcept;

@@ -38,9 +38,10 @@ std::error_code io_handle::wait(io_direction direction, bool drained, const char
     }
     descriptor& state = *state_;
     const std::uint32_t generation = generation_;
+    const int number = fd_;
     hold.unlock();
 
-    switch (state.wait(direction, generation, drained, call)) {
+    switch (state.wait(direction, generation, drained, call, number)) {
       case io_wait_end::ready:
         return {};
       case io_wait_end::closed:

@@ -4,8 +4,8 @@
 // triggered. kqueue knows descriptors by their numbers and not by the files behind them: a duplicate, in a child
 // perhaps, keeps nothing alive. So remove() is needed only where the number stays open.
 //
-// A foreign descriptor, whose owner neither drains it nor tells us when it closes it, is added for one event: EV_ONESHOT
-// without EV_CLEAR, which is level-triggered.
+// A foreign descriptor, whose owner neither drains it nor tells us when it closes it, is added for one event:
+// EV_ONESHOT without EV_CLEAR, which is level-triggered.
 //
 // kqueue replaces what was added before, where epoll refuses, and can't be asked without being changed. So it is noted
 // here which numbers are added: a foreign add must not take our own edges away. What is ours replaces a foreign add of
@@ -118,8 +118,8 @@ class kqueue_poller final : public kernel_poller {
       span.tv_sec = static_cast<decltype(span.tv_sec)>(timeout->count() / 1'000'000'000);
       span.tv_nsec = static_cast<decltype(span.tv_nsec)>(timeout->count() % 1'000'000'000);
     }
-    const int found = ::kevent(queue_.get(), nullptr, 0, events_.data(), static_cast<int>(events_.size()),
-                               timeout ? &span : nullptr);
+    const int found =
+        ::kevent(queue_.get(), nullptr, 0, events_.data(), static_cast<int>(events_.size()), timeout ? &span : nullptr);
     for (int i = 0; i < found; ++i) {
       const event& each = events_[static_cast<std::size_t>(i)];
       if (each.filter != EVFILT_USER) descriptors().deliver(token_of(each), readiness_of(each), ready);

@@ -40,7 +40,7 @@ class descriptor_watch {
   }
 
   void wait(const char* call) const {
-    static_cast<void>(added_.state->wait(direction_, added_.generation, false, call));
+    static_cast<void>(added_.state->wait(direction_, added_.generation, false, call, fd_));
   }
   [[nodiscard]] bool enlist(waiter& self) const noexcept {
     return added_.state->enlist(direction_, added_.generation, self);

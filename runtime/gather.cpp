@@ -141,7 +141,7 @@ class gather_state final : public watcher {
   static bool cancel_all(future_base& self, const cancel_message& message) noexcept {
     return cancel_through(self, message);
   }
-  static constexpr future_operations operations{&cancel_all, &destroy, false, &passes_on};
+  static constexpr future_operations operations{&cancel_all, &destroy, false, &passes_on, &depends_on};
 
   const gather_rule rule_;
   std::vector<future_base*> with_repetitions_;  // the nodes have references to them

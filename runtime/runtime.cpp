@@ -69,6 +69,10 @@ detail::scheduler_options detail::checked_options(const options& chosen) {
   made.on_unhandled = chosen.on_unhandled;
   if (chosen.debug) made.slow_slice = chosen.slow_slice;
   made.on_slow_slice = chosen.on_slow_slice;
+  if (chosen.stall_threshold < duration::zero()) refuse("stall_threshold must not be below 0");
+  made.stall_threshold = chosen.stall_threshold;
+  made.watchdog = chosen.watchdog;
+  made.on_stall = chosen.on_stall;
   made.make_parker = [](unsigned) { return detail::make_poller(detail::real_system_calls()); };
   return made;
 }
@@ -136,6 +140,8 @@ std::vector<task_view> runtime::all_tasks() const { return detail::views_of(sche
 std::vector<task_view> runtime::all_tasks(unsigned shard) const {
   return detail::views_of(scheduler_->live_tasks(shard));
 }
+
+std::string runtime::dump_tasks() const { return scheduler_->dump(); }
 
 std::vector<shard_counters> runtime::counters() const {
   std::vector<shard_counters> all;

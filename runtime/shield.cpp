@@ -22,7 +22,7 @@ class shield_state final : public watcher {
     finish(inner.watched->status() == outcome::cancelled ? outcome::cancelled : outcome::value);
   }
 
-  static constexpr future_operations operations{&cancel_future, &destroy, false};
+  static constexpr future_operations operations{&cancel_future, &destroy, false, nullptr, &depends_on};
 };
 
 }  // namespace

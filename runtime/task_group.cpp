@@ -278,6 +278,24 @@ class task_group_core::parent_cancels final : public future_base {
   task_group_core* group_;  // guarded by lock()
 };
 
+// Stands for all children in what is reported of the parent while it waits for them. Nobody waits for it, nor cancels
+// it.
+class task_group_core::all_children final : public future_base {
+ public:
+  explicit all_children(task_group_core& of) noexcept : future_base{&operations}, of_{of} {}
+
+ private:
+  static void each_child(future_base& self, void (*tell)(void*, const future_base&), void* argument) {
+    task_group_core& group = static_cast<all_children&>(self).of_;
+    const std::lock_guard guard{group.lock_};
+    for (const node* each = group.children_.first; each != nullptr; each = each->next) tell(argument, *each->task);
+  }
+  static constexpr future_operations operations{[](future_base&, const cancel_message&) { return false; },
+                                                [](future_base&) noexcept {}, false, nullptr, &each_child};
+
+  task_group_core& of_;
+};
+
 future_reference<task_base> task_group_core::newest_child() noexcept {
   const std::lock_guard guard{lock_};
   return children_.last != nullptr ? future_reference<task_base>::share(*children_.last->task)
@@ -314,7 +332,10 @@ task_group_core::wait_result task_group_core::wait_for_children(const char* call
     }
     waiter self{call};
     waits_ = &self;
+    all_children awaited{*this};
+    parent_->awaits = &awaited;
     const wait_end end = park(self, lock_);
+    parent_->awaits = nullptr;
     const std::lock_guard guard{lock_};
     waits_ = nullptr;
     if (end == wait_end::cancelled) return aborting_ ? wait_result::cancelled_again : wait_result::cancelled_first;

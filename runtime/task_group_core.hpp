@@ -85,6 +85,7 @@ class task_group_core {
   void uncount(ready_list& wakes) noexcept;
   enum class wait_result : std::uint8_t { all_ended, cancelled_first, cancelled_again };
   class parent_cancels;
+  class all_children;
   [[nodiscard]] future_reference<task_base> newest_child() noexcept;
   [[nodiscard]] wait_result run_unstarted(const char* call) noexcept;
   [[nodiscard]] wait_result wait_for_children(const char* call) noexcept;

@@ -26,7 +26,7 @@ class wait_state final : public watcher {
 
   // A cancel of who waits is never passed on to this.
   static bool refuse(future_base&, const cancel_message&) noexcept { return false; }
-  static constexpr future_operations operations{&refuse, &destroy, false};
+  static constexpr future_operations operations{&refuse, &destroy, false, nullptr, &depends_on};
 
   const wait_condition condition_;
   std::size_t left_;  // guarded by lock()

@@ -60,6 +60,10 @@ void watcher::forget_all() noexcept {
     if (!each.watched->is_done() && each.watched->unsubscribe(each)) release();
 }
 
+void watcher::depends_on(future_base& self, void (*tell)(void*, const future_base&), void* argument) {
+  for (const node& each : static_cast<watcher&>(self).nodes_) tell(argument, *each.watched);
+}
+
 std::vector<std::size_t> first_places(std::span<future_base* const> futures) {
   std::vector<std::size_t> places(futures.size());
   std::iota(places.begin(), places.end(), std::size_t{0});

@@ -55,6 +55,9 @@ class watcher : public future_base {
 
   static void destroy(future_base& self) noexcept { delete static_cast<watcher*>(&self); }
 
+  /// For future_operations: what it watches.
+  static void depends_on(future_base& self, void (*tell)(void*, const future_base&), void* argument);
+
   std::vector<node> nodes_;
 
  private:

@@ -136,7 +136,10 @@ wait_end future_base::wait(const char* call, time_point deadline) {
     lock_.unlock();
     return wait_end::event;
   }
+  task_base* const self = current_task();  // null on a plain thread
+  if (self != nullptr) self->awaits = this;
   const wait_end end = park_until(node.self, lock_, deadline);
+  if (self != nullptr) self->awaits = nullptr;
   if (end != wait_end::event) unsubscribe(node);  // under its lock: who completes it may be at the node at this moment
   return end;
 }

@@ -22,7 +22,7 @@ void run_on_this_stack(task_base& child, task_base& parent) noexcept {
   shard* here = this_shard();
   fiber& on = *here->current_fiber();
   here->slice_of_task_ended(parent);
-  child.runs_on = &on;
+  child.runs_on.store(&on, std::memory_order_relaxed);
   on.active = &child;
   exception_globals_scope parents{here->anchor()};
   here->count_slice();

@@ -19,6 +19,8 @@
 
 #include "scheduler/blocking_pool.hpp"
 #include "scheduler/current.hpp"
+#include "scheduler/symbols.hpp"
+#include "scheduler/task_report.hpp"
 #include "scheduler/this_shard.hpp"
 #include "scheduler/thread_block.hpp"
 
@@ -100,6 +102,7 @@ class scheduler::driver {
     const std::vector<unsigned>& cores = owner_.options_.cores;
     owner_.at(0).begin_thread(cores.empty() ? std::nullopt : std::optional<unsigned>{cores.front()});
     owner_.idle_.come_back(0);
+    owner_.stalls_.shard_woke();
   }
   driver(const driver&) = delete;
   driver& operator=(const driver&) = delete;
@@ -119,6 +122,8 @@ scheduler::scheduler(scheduler_options options)
       idle_{options_.shards},
       stacks_{options_.stacks},
       overflow_reporter_{&describe_overflow},
+      askable_(options_.shards),
+      stalls_{*this},
       context_of_main_{capture_context()} {
   ROVING_ASSERT(options_.shards != 0 && options_.make_parker);
   blocking_jobs_ =
@@ -135,6 +140,7 @@ scheduler::scheduler(scheduler_options options)
   idle_.leave(0);                     // until somebody runs it
   threads_.reserve(options_.shards);  // a thread that runs must have its place
   try {
+    stalls_.begin();
     for (unsigned i = 1; i < options_.shards; ++i) start_thread_of(i);
   } catch (...) {
     stop_threads();
@@ -231,6 +237,7 @@ void scheduler::close() {
 }
 
 void scheduler::stop_threads() noexcept {
+  stalls_.stop();
   stopping_.store(true, std::memory_order_seq_cst);
   for (unsigned i = 1; i < shards_.size() && !is_planted(planted::threads_stopped_without_wake); ++i)
     shards_[i]->where_it_sleeps().wake();
@@ -477,6 +484,64 @@ bool scheduler::callback_may_spawn() noexcept {
   if (is_planted(planted::spawn_unseen_by_close)) return true;
   bool yes = true;  // and stays so: this writes what it finds, so that close() reads what came before it
   return callbacks_may_spawn_.compare_exchange_strong(yes, true, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
+
+std::string scheduler::describe_tasks() {
+  std::vector<task_sight> seen;
+  for (auto& task : live_tasks()) {
+    task_sight one = look_at(std::move(task), nullptr);
+    if (one.now != task_sight::state::ended) seen.push_back(std::move(one));
+  }
+  return describe(seen, now());
+}
+
+// The tasks first: to ask a shard may take long.
+std::string scheduler::dump() {
+  if (is_closed()) return {};
+  stack_copies room;
+  std::vector<task_sight> seen;
+  for (auto& task : live_tasks()) seen.push_back(look_at(std::move(task), &room));
+  std::string shards;
+  symbol_table names;
+  thread_answer answer;
+  for (unsigned i = 0; i < shard_count(); ++i) {
+    shards += "  shard " + std::to_string(i);
+    if (idle_.is_absent(i)) {
+      shards += " is run by nobody\n";
+    } else if (idle_.is_asleep(i)) {
+      shards += " sleeps\n";
+    } else if (!askable_[i].ask(answer)) {
+      shards += " is awake and does not answer\n";
+    } else if (!answer.task) {
+      shards += " runs its loop, or a callback\n";
+      if (answer.has_stack) shards += describe_calls(calls_on(answer.stack), names);
+    } else {
+      shards += " runs " + answer.task->name() + '\n';
+      note_running(seen, std::move(answer.task), i, answer.has_stack ? calls_on(answer.stack) : call_addresses{});
+    }
+  }
+  const auto has_ended = [](const task_sight& each) { return each.now == task_sight::state::ended; };
+  seen.erase(std::remove_if(seen.begin(), seen.end(), has_ended), seen.end());
+  return "roving: " + std::to_string(shard_count()) + (shard_count() == 1 ? " shard, " : " shards, ") +
+      std::to_string(seen.size()) + (seen.size() == 1 ? " task\n" : " tasks\n") + shards + describe(seen, now(), names);
+}
+
+void scheduler::report_stall(const stall& what) noexcept {
+  try {
+    if (options_.on_stall) {
+      options_.on_stall(what);
+      return;
+    }
+    std::string text = "roving: " + what.task;
+    if (*what.site.file != '\0')
+      text += std::string{" ("} + what.site.file + ':' + std::to_string(what.site.line) + ')';
+    text += " holds shard " + std::to_string(what.shard) + ", for " +
+        std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(what.held_for).count()) + " ms by now";
+    if (what.unreported != 0) text += "; " + std::to_string(what.unreported) + " stalls before it were not reported";
+    std::fprintf(stderr, "%s\n%s", text.c_str(), what.stack.c_str());
+  } catch (...) {
+    report({"the handler of stalls threw", std::current_exception(), {}});
+  }
 }
 
 bool scheduler::no_task_lives() const noexcept {

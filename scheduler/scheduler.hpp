@@ -10,8 +10,10 @@
 
 #include <roving/detail/atomic.hpp>
 #include <roving/slow_slice.hpp>
+#include <roving/stall.hpp>
 #include <roving/unhandled.hpp>
 
+#include "scheduler/askable_thread.hpp"
 #include "scheduler/clock.hpp"
 #include "scheduler/idle.hpp"
 #include "scheduler/job_pool.hpp"
@@ -20,6 +22,7 @@
 #include "scheduler/parker.hpp"
 #include "scheduler/shard.hpp"
 #include "scheduler/stack.hpp"
+#include "scheduler/stall_watch.hpp"
 #include "scheduler/thread.hpp"
 
 namespace roving::detail {
@@ -46,6 +49,9 @@ struct scheduler_options {
   std::function<void(const std::string& names)> on_shutdown_stuck;  // empty: abort
   std::optional<duration> slow_slice;                               // debug mode: what takes longer is reported
   slow_slice_handler on_slow_slice;
+  duration stall_threshold{};  // 0: no reports
+  bool watchdog = false;
+  stall_handler on_stall;
   unsigned blocking_threads_at_most = 64;
   duration blocking_idle_for = std::chrono::seconds{10};
   std::function<std::unique_ptr<job_pool>()> make_compute_pool;  // empty: compute() shares the blocking pool
@@ -104,6 +110,12 @@ class scheduler {
   [[nodiscard]] std::vector<future_reference<task_base>> live_tasks(std::optional<unsigned> pinned_to = {});
   [[nodiscard]] bool no_task_lives() const noexcept;
 
+  /// Those tasks as text, see task_report.hpp. Any thread, under the same condition. Throws std::bad_alloc.
+  [[nodiscard]] std::string describe_tasks();
+
+  /// As above, with stacks, and with what each shard is at. Any thread.
+  [[nodiscard]] std::string dump();
+
   /// Reports what nobody caught or fetched.
   void report(const unhandled& what) noexcept;
 
@@ -112,6 +124,12 @@ class scheduler {
 
   /// Reports what held its shard for too long. `task` is null for a callback.
   void report_slow(const task_base* task, spawn_site site, duration took, unsigned shard) noexcept;
+
+  [[nodiscard]] stall_watch& stalls() noexcept { return stalls_; }
+  void report_stall(const stall& what) noexcept;
+
+  /// The thread that runs a shard, if one does, to be asked. As long as the scheduler lives.
+  [[nodiscard]] askable_thread& thread_of(unsigned shard) noexcept { return askable_[shard]; }
 
  private:
   class driver;  // is shard 0 for a while
@@ -133,6 +151,9 @@ class scheduler {
   overflow_queue<ready_node> overflow_;
   stack_pool stacks_;
   overflow_reporter overflow_reporter_;
+  answering_handler answering_handler_;
+  std::vector<askable_thread> askable_;  // one a shard
+  stall_watch stalls_;
   std::vector<std::unique_ptr<shard>> shards_;
   std::vector<std::unique_ptr<started_thread>> threads_;
   atomic<bool> stopping_{false};

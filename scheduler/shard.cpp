@@ -7,6 +7,7 @@
 #include <roving/detail/assert.hpp>
 #include <roving/detail/planted.hpp>
 
+#include "scheduler/askable_thread.hpp"
 #include "scheduler/scheduler.hpp"
 #include "scheduler/simulator.hpp"
 #include "scheduler/this_shard.hpp"
@@ -57,6 +58,7 @@ shard::shard(scheduler& owner, unsigned index)
       parker_{owner.options().make_parker(index)},
       sights_(owner.shard_count()),
       watched_slices_(owner.shard_count()),
+      gauges_(owner.shard_count()),
       fresh_{owner.options().deque_capacity},
       woken_{owner.options().deque_capacity},
       roving_timers_{owner.now()} {}
@@ -70,9 +72,11 @@ void shard::begin_thread(std::optional<unsigned> core) noexcept {
   anchor_ = thread_anchor::of_this_thread();
   loop_.adopt_thread();
   set_this_shard(this);
+  asked().enter();
 }
 
 void shard::end_thread() noexcept {
+  asked().leave();
   set_this_shard(nullptr);
   signal_stack_.reset();
   thread_settings_.reset();
@@ -81,6 +85,7 @@ void shard::end_thread() noexcept {
 // --- the loop --------------------------------------------------------------------------------------------------------
 
 void shard::run() noexcept {
+  loop_frame_ = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   while (!finished_running()) {
     drain_inbox();
     if (poll_wanted_ || scheduler_.options().poll_every_generation) poll();
@@ -254,14 +259,14 @@ task_base* shard::next_roving() noexcept {
 // The fiber on which to go on with a task. Null when it needs a stack and none can be had: then it is to be failed, by
 // whoever may run other people's code.
 fiber* shard::fiber_of(task_base& task) noexcept {
-  if (task.runs_on != nullptr) return task.runs_on;
+  if (fiber* const on = task.runs_on.load(std::memory_order_relaxed)) return on;
   try {
     stack& memory = stacks_.take(task.stack_size_bytes);
     fiber* const made = ::new (memory.room) fiber{memory};
     memory.owner = made;
     made->place.prepare(memory, &fiber_main, made);
     made->active = &task;
-    task.runs_on = made;
+    task.runs_on.store(made, std::memory_order_relaxed);
     return made;
   } catch (...) {
     ROVING_ASSERT(unstartable_ == nullptr);
@@ -327,9 +332,9 @@ bool shard::adopt_next(fiber& ended) noexcept {
   } else {
     ready_node* const node = pick(false);
     task_base* const task = node != nullptr ? &as_task(*node) : nullptr;
-    if (task != nullptr && task->runs_on == nullptr &&
+    if (task != nullptr && task->runs_on.load(std::memory_order_relaxed) == nullptr &&
         stack_size_class(task->stack_size_bytes) == ended.memory.size_class) {
-      task->runs_on = &ended;
+      task->runs_on.store(&ended, std::memory_order_relaxed);
       ended.active = task;
       current_ = &ended;
       count_slice();
@@ -407,7 +412,7 @@ void shard::enter_side(fiber& side) noexcept {
   side.entered_from = &from;
   side.return_to = std::exchange(from.return_to, nullptr);
   side.return_fiber = from.return_fiber;
-  side.active->runs_on = &side;
+  side.active->runs_on.store(&side, std::memory_order_relaxed);
   current_ = &side;
   from.place.switch_to(side.place, anchor_, nullptr, nullptr);
 }
@@ -417,7 +422,7 @@ fiber& shard::go_back_from(fiber& side) noexcept {
   fiber& to = *std::exchange(side.entered_from, nullptr);
   to.return_to = std::exchange(side.return_to, nullptr);
   to.return_fiber = side.return_fiber;
-  std::exchange(side.active, nullptr)->runs_on = &to;
+  std::exchange(side.active, nullptr)->runs_on.store(&to, std::memory_order_relaxed);
   current_ = &to;
   return to;
 }
@@ -432,7 +437,14 @@ void shard::end_side(fiber& side) noexcept {
 
 void shard::look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept {
   const duration took = now() - since;
-  if (const auto limit = scheduler_.options().slow_slice; limit && took >= *limit) scheduler_.report_slow(task, site, took, index_);
+  if (const auto limit = scheduler_.options().slow_slice; limit && took >= *limit)
+    scheduler_.report_slow(task, site, took, index_);
+}
+
+void shard::note_time_of_slice() noexcept {
+  slice_began_ = now();
+  if (task_base* const task = current())
+    task->since.store(slice_began_.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
 std::uint64_t shard::next_task_number() noexcept {
@@ -573,6 +585,7 @@ void shard::sleep() noexcept {
     count(sleeps_);
     parker_->wait(until, found);
     searching_ = idle.awake(index_);
+    scheduler_.stalls().shard_woke();
     if (watching_) look_at_the_others();
   }
   drain_inbox();  // what was sent comes before what was polled (D6)
@@ -724,8 +737,32 @@ void shard::look_at_the_others() noexcept {
     const bool overdue =
         watched_slices_[i] == slices && !scheduler_.idle().is_asleep(i) && !scheduler_.idle().is_absent(i);
     watched_slices_[i] = slices;
-    if (overdue) service(other);
+    if (!overdue) {
+      gauges_[i].reset();
+      continue;
+    }
+    if (stall_watch& stalls = scheduler_.stalls(); stalls.is_on())
+      if (const auto held_for = gauges_[i].look(slices, now(), stalls.threshold())) stalls.tell(i, slices, *held_for);
+    service(other);
   }
+}
+
+askable_thread& shard::asked() noexcept { return scheduler_.thread_of(index_); }
+
+// In a signal handler, wherever this thread was: what is read here is written one word at a time.
+void shard::say_what_runs(thread_answer& answer) const noexcept {
+  answer.slices = slices_.load(std::memory_order_relaxed);
+  const std::uintptr_t at = answer.stack.registers[stack_copy::rsp];
+  const fiber* const on = current_;
+  std::uintptr_t end = loop_frame_;
+  if (on != nullptr) {
+    task_base* const task = on->active;
+    if (task != nullptr && task->try_add_reference()) answer.task = future_reference<task_base>{task};
+    end = reinterpret_cast<std::uintptr_t>(on->memory.top);
+    if (at < reinterpret_cast<std::uintptr_t>(on->memory.limit)) return;
+  }
+  answer.has_stack = at < end && end - at <= maximum_stack_size_bytes;
+  if (answer.has_stack) answer.stack.copy_memory(end);
 }
 
 void shard::service(shard& stuck) noexcept {

@@ -46,12 +46,15 @@
 #include "scheduler/simulator.hpp"
 #include "scheduler/slab.hpp"
 #include "scheduler/stack.hpp"
+#include "scheduler/stall_watch.hpp"
 #include "scheduler/thread.hpp"
 #include "scheduler/timers.hpp"
 
 namespace roving::detail {
 
 class scheduler;
+class askable_thread;
+struct thread_answer;
 
 /// A timer of pinned work: fires on its shard's loop, as a callback of the generation in which it is due.
 struct pinned_timer : timer_node {
@@ -156,16 +159,23 @@ class shard {
   void count_slice() noexcept {
     slices_.store(slices_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (debug_) [[unlikely]]
-      slice_began_ = now();
+      note_time_of_slice();
     if (simulator* const simulated = current_simulator(); simulated != nullptr && current() != nullptr)
       simulated->slice_begins(index_, *current());
   }
 
   /// The same for the task that runs: when it leaves, and when it ends.
-  void slice_of_task_ended(const task_base& task) noexcept {
-    if (debug_) [[unlikely]]
+  void slice_of_task_ended(task_base& task) noexcept {
+    if (debug_) [[unlikely]] {
       look_at_slice(slice_began_, &task, {task.site_file, task.site_line});
+      note_time(task);
+    }
     if (simulator* const simulated = current_simulator()) simulated->slice_ends(index_);
+  }
+
+  /// Debug mode: for reports, that it has been as it is since now.
+  void note_time(task_base& task) const noexcept {
+    if (debug_) task.since.store(now().time_since_epoch().count(), std::memory_order_relaxed);
   }
 
   /// A timer was set that is due already: the next generation looks at the clock.
@@ -199,6 +209,14 @@ class shard {
   void wake_if_asleep() noexcept;
   void count_wake() noexcept { wakes_.store(wakes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
   [[nodiscard]] shard_counters counters() const noexcept;
+  [[nodiscard]] std::uint64_t slices() const noexcept { return slices_.load(std::memory_order_relaxed); }
+
+  /// Its thread, as others ask it.
+  [[nodiscard]] askable_thread& asked() noexcept;
+
+  /// Answers a question about the moment at which its thread was interrupted, whose registers are there. Its thread
+  /// only, in a signal handler.
+  void say_what_runs(thread_answer& answer) const noexcept;
   [[nodiscard]] std::uint64_t spawned() const noexcept { return spawned_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
 
@@ -232,6 +250,7 @@ class shard {
   [[nodiscard]] bool next_turn_wants_the_loop() const noexcept;
   void look_at_the_clock() noexcept;
   void look_at_slice(time_point since, const task_base* task, spawn_site site) noexcept;
+  void note_time_of_slice() noexcept;
 
   // having nothing to do
   [[nodiscard]] bool has_own_work() const noexcept;
@@ -295,6 +314,8 @@ class shard {
   shard_locals locals_;
   std::vector<lone_sight> sights_;
   std::vector<std::uint64_t> watched_slices_;
+  std::vector<slice_gauge> gauges_;
+  std::uintptr_t loop_frame_ = 0;  // of run(): the end of the loop's own stack, as far as reports go
   std::optional<shard_thread_settings> thread_settings_;
   std::optional<alternate_signal_stack> signal_stack_;
 

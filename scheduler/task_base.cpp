@@ -106,6 +106,7 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
     throw runtime_closed{call};
   }
   task.context = capture_context().take();
+  here->note_time(task);
   try {
     if (!what.name.empty()) task.set_name(what.name);
   } catch (...) {
@@ -202,7 +203,7 @@ void task_base::end(outcome how, std::exception_ptr error) noexcept {
 }
 
 void task_base::leave() noexcept {
-  runs_on = nullptr;
+  runs_on.store(nullptr, std::memory_order_relaxed);
   this_shard()->count_finished();
   release();
 }
@@ -221,6 +222,7 @@ void task_base::recycle() noexcept {
   no_cancel_depth = 0;
   awaits = nullptr;
   waits_in.store(nullptr, std::memory_order_relaxed);
+  since.store(never, std::memory_order_relaxed);
   first_ = last_ = nullptr;
   taken.store(false, std::memory_order_relaxed);
   claims.reuse();

@@ -151,9 +151,17 @@ waiter::waiter(const char* call) : thread{ready_kind::thread, &wake_thread} {
     task_base* const task = here->current();
     if (task == nullptr) throw not_in_task{call};
     task->waits_in.store(call, std::memory_order_relaxed);
+    task->waits_for = wait_subject::unknown;
     who = task;
   }
   epoch = who->claims.next_epoch();
+}
+
+void waiter::tell(wait_subject what, std::int64_t value) noexcept {
+  if (who->kind != ready_kind::task) return;
+  task_base& task = as_task(*who);
+  task.waits_for = what;
+  task.waits_for_value = value;
 }
 
 bool claim(waiter& self, winner how, ready_list& wakes) noexcept {
@@ -200,6 +208,7 @@ wait_end park_until(waiter& self, spin_lock& held, time_point deadline) noexcept
   task_base& task = as_task(*self.who);
   shard& here = *this_shard();
   const bool masked = is_masked(here, task);
+  self.tell(wait_subject::deadline, deadline.time_since_epoch().count());
   if (!task.claims.prepare(masked ? wait_mode::masked : wait_mode::claimable)) {
     held.unlock();
     here.leave([](void* who) noexcept { end_by_mark(*static_cast<task_base*>(who)); }, &task);
@@ -215,6 +224,7 @@ wait_end park_among(waiter& self, void (*enlist)(void*) noexcept, void* argument
   task_base& task = as_task(*self.who);
   shard& here = *this_shard();
   const bool masked = is_masked(here, task);
+  if (deadline != time_point::max()) self.tell(wait_subject::deadline, deadline.time_since_epoch().count());
   if (!task.claims.prepare(masked ? wait_mode::masked : wait_mode::claimable)) {
     here.leave([](void* who) noexcept { end_by_mark(*static_cast<task_base*>(who)); }, &task);
     return settle(task, masked);
@@ -236,6 +246,7 @@ wait_end park_for_time(const char* call, time_point deadline) {
   task_base& task = as_task(*self.who);
   shard& here = *this_shard();
   const bool masked = is_masked(here, task);
+  self.tell(wait_subject::deadline, deadline.time_since_epoch().count());
   if (task.roving) {
     if (!task.claims.prepare(masked ? wait_mode::masked : wait_mode::claimable)) {
       here.leave([](void* who) noexcept { end_by_mark(*static_cast<task_base*>(who)); }, &task);
@@ -274,12 +285,8 @@ bool park_forwarding(waiter& self, spin_lock& held, future_base& awaited) noexce
   shard& here = *this_shard();
   const bool masked = is_masked(here, task);
   departure leaving{&task, &held, wait_mode::masked, &awaited};
-  if (masked) {
-    here.leave(&arm, &leaving);
-  } else {
-    task.awaits = &awaited;
-    here.leave(&arm_forwarding, &leaving);
-  }
+  task.awaits = &awaited;
+  here.leave(masked ? &arm : &arm_forwarding, &leaving);
   const wait_end end = settle(task, masked);
   task.awaits = nullptr;
   return end == wait_end::cancelled;

@@ -22,31 +22,6 @@
 namespace roving::sim {
 namespace {
 
-// What each task waits for, and who waits in a circle.
-std::string describe(detail::scheduler& of) {
-  std::string text;
-  const auto tasks = of.live_tasks();
-  for (const auto& each : tasks) {
-    const char* const in = each->waits_in.load(std::memory_order_relaxed);
-    text += "  task " + each->name() + " (" + each->site_file + ':' + std::to_string(each->site_line) + ") " +
-        (in != nullptr ? std::string{"waits in "} + in : "does not wait");
-    if (each->awaits != nullptr && each->awaits->is_task())
-      text += " for " + static_cast<detail::task_base*>(each->awaits)->name();
-    text += '\n';
-  }
-  for (const auto& each : tasks) {
-    std::string circle = each->name();
-    const detail::future_base* at = each->awaits;
-    for (std::size_t steps = 0; at != nullptr && at->is_task() && steps <= tasks.size(); ++steps) {
-      const auto* const next = static_cast<const detail::task_base*>(at);
-      circle += " -> " + next->name();
-      if (next == each.get()) return text + "  in a circle: " + circle + '\n';
-      at = next->awaits;
-    }
-  }
-  return text;
-}
-
 struct result {
   std::string failure;  // empty: none
   report of;
@@ -96,11 +71,12 @@ result run_once(const options& how, const std::function<void()>& program) {
     made.cores = {};
     made.usable_cores = {};
     made.search_for = std::chrono::microseconds{5};
+    made.stall_threshold = {};  // it is about real time
     runtime simulated = detail::runtime_access::make(std::move(made));
     sim->keeps_work_to_itself = [&of = detail::runtime_access::scheduler_of(simulated)](unsigned shard) {
       return of.shard_count() > 1 && of.at(shard).keeps_work_to_itself();
     };
-    sim->describe_tasks = [&simulated] { return describe(detail::runtime_access::scheduler_of(simulated)); };
+    sim->describe_tasks = [&simulated] { return detail::runtime_access::scheduler_of(simulated).describe_tasks(); };
     try {
       simulated.run(program);
     } catch (const std::exception& error) {

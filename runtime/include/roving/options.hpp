@@ -8,6 +8,7 @@
 #include <string>
 
 #include <roving/slow_slice.hpp>
+#include <roving/stall.hpp>
 #include <roving/time.hpp>
 #include <roving/unhandled.hpp>
 
@@ -42,7 +43,11 @@ struct options {
       on_shutdown_stuck{};           // names what did not end; returning means to wait as long again. None: abort
   unhandled_handler on_unhandled{};  // errors that nobody catches or fetches; empty: a line on stderr
   bool handle_sigint = true;         // run() on the process's first thread: SIGINT cancels the main task
-  bool debug = false;                // reports what holds its shard for `slow_slice` or longer
+  duration stall_threshold = std::chrono::milliseconds{25};  // who holds its shard so long is reported while it does,
+                                                             // once a second at most; 0: nobody. Seen by an idle shard
+  bool watchdog = false;     // a thread of its own looks for stalls: with one shard, or where all are busy
+  stall_handler on_stall{};  // empty: some lines on stderr
+  bool debug = false;        // reports what holds its shard for `slow_slice` or longer
   duration slow_slice = std::chrono::milliseconds{100};
   slow_slice_handler on_slow_slice{};  // empty: a line on stderr
 };

@@ -12,6 +12,7 @@
 #include <roving/coroutine.hpp>
 #include <roving/counters.hpp>
 #include <roving/done_callback.hpp>
+#include <roving/dump_tasks.hpp>
 #include <roving/endpoint.hpp>
 #include <roving/error.hpp>
 #include <roving/event.hpp>
@@ -46,6 +47,7 @@
 #include <roving/sleep.hpp>
 #include <roving/slow_slice.hpp>
 #include <roving/spawn.hpp>
+#include <roving/stall.hpp>
 #include <roving/task.hpp>
 #include <roving/task_group.hpp>
 #include <roving/task_view.hpp>

@@ -121,6 +121,10 @@ class runtime {
   [[nodiscard]] std::vector<task_view> all_tasks() const;
   [[nodiscard]] std::vector<task_view> all_tasks(unsigned shard) const;
 
+  /// As roving::dump_tasks(), from any thread: also when all shards are stuck, since none is asked for anything but a
+  /// signal handler's answer. Empty after close().
+  [[nodiscard]] std::string dump_tasks() const;
+
   /// One entry a shard. Empty after close().
   [[nodiscard]] std::vector<shard_counters> counters() const;
 

@@ -49,6 +49,8 @@ struct future_operations {
   bool is_task;
   // Of what passes a cancel on to several, else null: the one at that place, null behind the last. Asked from 0 on.
   future_base* (*passes_on)(future_base&, std::size_t place) noexcept = nullptr;
+  // Of what ends when others do, else null: calls tell(argument, other) for each, for reports.
+  void (*depends_on)(future_base&, void (*tell)(void* argument, const future_base& other), void* argument) = nullptr;
 };
 
 /// Who waits already for what is cancelled, and would wait for ever if the cancel came back to him and ended there.
@@ -85,6 +87,7 @@ class future_base {
   [[nodiscard]] outcome status() const noexcept { return status_.load(std::memory_order_acquire); }
   [[nodiscard]] bool is_done() const noexcept { return status() > outcome::completing; }  // [outcome]
   [[nodiscard]] bool is_task() const noexcept { return operations_->is_task; }
+  [[nodiscard]] const future_operations& operations() const noexcept { return *operations_; }
 
   /// Asks for the end of it, as asyncio's cancel(). True when that was taken.
   bool cancel(const cancel_message& message) noexcept { return operations_->cancel(*this, message); }

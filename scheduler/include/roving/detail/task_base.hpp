@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -20,6 +21,7 @@
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/future_base.hpp>
 #include <roving/placement.hpp>
+#include <roving/time.hpp>
 
 namespace roving::detail {
 
@@ -47,35 +49,39 @@ struct task_extras {
 
 struct alignas(16) task_base : parkable, future_base {
   static constexpr std::size_t block_size_bytes = 256;
+  static constexpr duration::rep never = std::numeric_limits<duration::rep>::min();
 
   explicit task_base(slab* from) noexcept;
 
   // --- set by spawn, read by all
   bool roving = false;
   bool eager = false;
-  atomic<bool> taken{false};     // roving: by whoever runs it first, see inline_join.hpp
+  atomic<bool> taken{false};  // roving: by whoever runs it first, see inline_join.hpp
+  wait_subject waits_for = wait_subject::unknown;
   std::uint32_t home_index = 0;  // of home, which may be gone when somebody asks
   shard* home = nullptr;         // the shard it is pinned to, or on which it was spawned
-  std::uint32_t site_line = 0;
   const char* site_file = "";
   const task_operations* body = nullptr;
   std::uint64_t number = 0;  // of the scheduler's tasks; counts from 1
+  std::uint32_t site_line = 0;
   std::uint32_t stack_size_bytes = 0;
 
   // --- the task's own, or its shard's while it is parked
   std::uint16_t no_cancel_depth = 0;
   std::uint16_t open_scopes = 0;  // see open_scope
-  fiber* runs_on = nullptr;
 
   // --- guarded by lock()
   std::uint32_t cancel_requests = 0;
   std::unique_ptr<task_extras> extras;
 
-  // --- written by the task before it parks, read by a canceller that holds a pin
+  // --- written by the task before it parks, read by who holds a pin (waits_for above, too)
   future_base* awaits = nullptr;
+  std::int64_t waits_for_value = 0;
 
-  // --- written by the task, read by anybody who is curious
+  // --- written by the task or its shard, read by anybody who is curious
+  atomic<fiber*> runs_on{nullptr};        // null: nobody has started it, or it has ended
   atomic<const char*> waits_in{nullptr};  // the call in which it is parked
+  atomic<duration::rep> since{never};     // debug mode: when it was spawned, or was last left
 
   context_values* context = nullptr;  // a counted reference
   slab* const origin;

@@ -25,6 +25,13 @@ namespace roving::detail {
 /// How a wait ended. `cancelled`: throw_cancelled() after having put things right.
 enum class wait_end : std::uint8_t { event, timeout, cancelled };
 
+/// What the number beside a wait says, for reports.
+enum class wait_subject : std::uint8_t {
+  unknown,    // nothing
+  deadline,   // when it ends at the latest, in ticks of time_point
+  descriptor  // what the system calls it
+};
+
 /// Stands for a plain thread that waits.
 struct waiting_thread : parkable {
   using parkable::parkable;
@@ -40,6 +47,9 @@ struct waiter {
       : who{&stands_in}, epoch{stands_in.claims.next_epoch()}, thread{ready_kind::thread} {}
   waiter(const waiter&) = delete;
   waiter& operator=(const waiter&) = delete;
+
+  /// Says for reports what is waited for. Before it parks.
+  void tell(wait_subject what, std::int64_t value) noexcept;
 
   parkable* who;
   claim_word::word epoch;
