@@ -21,8 +21,9 @@
 //            remains below it in the same way; since C++20 push's release doesn't reach across it.
 // [reuse]    steal moves top_, release -> push loads top_, acquire: the slot was read before it is
 //            written over.
-// [last]     pop stores bottom_ then loads top_; steal loads top_ then bottom_; all seq_cst: at least one
-//            sees the other, so the last element goes once.
+// [last]     pop stores bottom_ then loads top_; steal loads top_ then bottom_, then moves top_; all seq_cst: at least
+//            one sees the other, so the last element goes once. Where pop moves top_, release -> steal loads top_,
+//            acquire: a thief that sees it moved sees bottom_ lowered.
 // [wake]     push stores bottom_, then its caller loads the idle word; a sleeper writes the idle word,
 //            then calls looks_empty(); all seq_cst: the producer sees the sleeper or the sleeper sees the
 //            element. This makes push's store an exchange on x86, and is why no caller needs a fence.
@@ -95,8 +96,8 @@ class bounded_deque {
     Element* last = nullptr;
     if (top == bottom) {
       last = slot(bottom).load(std::memory_order_relaxed);  // I1: our own write
-      // seq_cst for [last]. On failure nothing is read: relaxed.
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed) &&
+      // release for [last]. On failure nothing is read: relaxed.
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_release, std::memory_order_relaxed) &&
           !is_planted(planted::last_of_deque_unraced))
         last = nullptr;
     }
@@ -130,9 +131,10 @@ class bounded_deque {
 
   /// Whether there is nothing to take. True was true at one moment of the call; false may be stale.
   ///
-  /// Part of [wake]. top_ is read first: it only grows, so bottom_ <= top_ holds when bottom_ is read.
+  /// Part of [wake]. top_ is read first: it only grows, so bottom_ <= top_ holds when bottom_ is read. By [reuse], here
+  /// too, bottom_ is then not older than what the thief saw that moved top_.
   [[nodiscard]] bool looks_empty() const noexcept {
-    const std::int64_t top = top_.load(std::memory_order_seq_cst);  // [wake] needs bottom_; this keeps the order
+    const std::int64_t top = top_.load(std::memory_order_acquire);  // [reuse]
     return bottom_.load(std::memory_order_seq_cst) <= top;          // [wake]
   }
 

@@ -7,8 +7,8 @@
 // Rejected: a lock, under which senders would wait for each other's system calls.
 //
 // [closed]  close() sets the bit, then waits for the count; enter() counts, then looks at the bit; one
-// read-modify-write
-//           each on one word: who was let in is waited for.
+//           read-modify-write each on one word: who was let in is waited for. close() release -> enter() acquire: who
+//           is kept out sees what came before close().
 // [out]     leave() release -> close() acquire: what was done inside comes before what follows close().
 #pragma once
 
@@ -21,32 +21,45 @@
 
 namespace roving::detail {
 
+/// `Atomic` is std::atomic, or what a model explorer puts in its place.
+template <template <class> class Atomic = atomic>
+class basic_gate_word {
+ public:
+  /// Whether the caller is in, until leave().
+  [[nodiscard]] bool enter() noexcept {
+    if ((word_.fetch_add(1, std::memory_order_acquire) & closed) == 0) return true;  // [closed]
+    leave();
+    return false;
+  }
+  void leave() noexcept { word_.fetch_sub(1, std::memory_order_release); }  // [out]
+
+  /// Whoever is inside never waits for anything.
+  void close() noexcept {
+    word_.fetch_or(closed, std::memory_order_release);                                          // [closed]
+    for (unsigned iteration = 0; word_.load(std::memory_order_acquire) != closed; ++iteration)  // [out]
+      relax(iteration);
+  }
+
+ private:
+  static constexpr std::uint32_t closed = std::uint32_t{1} << 31U;
+  Atomic<std::uint32_t> word_{0};
+};
+
 class gate final : public counted {
  public:
   explicit gate(shard& to) noexcept
       : counted{[](counted& self) noexcept { delete static_cast<gate*>(&self); }}, behind_{to} {}
 
   /// The shard, which stays until leave(); null when it is closed.
-  [[nodiscard]] shard* enter() noexcept {
-    if ((word_.fetch_add(1, std::memory_order_acq_rel) & closed) == 0) return &behind_;  // [closed]
-    leave();
-    return nullptr;
-  }
-  void leave() noexcept { word_.fetch_sub(1, std::memory_order_release); }  // [out]
-
-  /// Whoever is inside never waits for anything.
-  void close() noexcept {
-    word_.fetch_or(closed, std::memory_order_acq_rel);  // [closed]
-    for (unsigned iteration = 0; word_.load(std::memory_order_acquire) != closed; ++iteration)
-      relax(iteration);  // [out]
-  }
+  [[nodiscard]] shard* enter() noexcept { return word_.enter() ? &behind_ : nullptr; }
+  void leave() noexcept { word_.leave(); }
+  void close() noexcept { word_.close(); }
 
  private:
   ~gate() = default;
 
-  static constexpr std::uint32_t closed = std::uint32_t{1} << 31U;
   shard& behind_;
-  atomic<std::uint32_t> word_{0};
+  basic_gate_word<> word_;
 };
 
 using gate_reference = counted_reference<gate>;

@@ -14,7 +14,8 @@
 //          flag asleep -> called; wake()
 //
 // P1, P2, S2 and S3 are seq_cst operations on the queues' and the idle word's own atomics (no fences: ThreadSanitizer
-// does not follow them).
+// does not follow them). So is the end of a search. All other changes of the word may be relaxed: what follows shows
+// that a producer need only come before the operation by which somebody goes to sleep or ends a search.
 //
 // Nothing is lost. Let a task be pushed (P1) and its producer wake nobody (P2). (a) It saw nobody asleep: then every
 // shard that sleeps later announces after P2, so its S3 comes after P1 and sees the task. (b) It saw somebody
@@ -33,6 +34,12 @@
 // The watch. A shard that is stuck in a long slice can't poll. So while any shard is awake, one sleeper sleeps for an
 // interval only, and looks at the others' slice counters when it is back. When it has seen all others asleep for many
 // intervals it stops, so that an idle process makes no system calls; the first to wake after that wakes a watcher.
+// [watch]  Who has the watch and finds work ends the watch, then looks who sleeps; a sleeper announces, then looks at
+//          the watch; all seq_cst: one of the two sees the other, and somebody watches or is called. Likewise the flag
+//          of a sleeper is set before it looks at the watch, and looked at after that was ended.
+//
+// [count]  Who sleeps or is called is counted in the word first, then the flag is set, release; who takes the flag,
+//          acquire, then counts down: no count falls below zero.
 //
 // A task that was woken by its partner on the same shard is not worth a steal if that shard goes on to it soon, and
 // most do. A searcher that came for one and saw it run by its own shard goes to sleep on a *short watch*: it looks
@@ -43,13 +50,16 @@
 #include <memory>
 #include <optional>
 
+#include <roving/detail/assert.hpp>
 #include <roving/detail/atomic.hpp>
 
 namespace roving::detail {
 
-class idle_set {
+/// `Atomic` is std::atomic, or what a model explorer puts in its place.
+template <template <class> class Atomic = atomic>
+class basic_idle_set {
  public:
-  explicit idle_set(unsigned shards);
+  explicit basic_idle_set(unsigned shards);
 
   // --- for producers
 
@@ -83,22 +93,24 @@ class idle_set {
   [[nodiscard]] bool awake(unsigned shard) noexcept;
 
   [[nodiscard]] bool is_asleep(unsigned shard) const noexcept {
-    return flags_[shard].load(std::memory_order_seq_cst) == flag::asleep;
+    return flags_[shard].load(std::memory_order_relaxed) == flag::asleep;  // for the watch, which looks again
   }
   /// For a shard that has announced: whether any other is awake.
   [[nodiscard]] bool somebody_runs() const noexcept {
-    return sleepers() + absent_.load(std::memory_order_seq_cst) < shards_;
+    return sleepers() + absent_.load(std::memory_order_relaxed) < shards_;  // who comes back orders itself with others
+  }
+  [[nodiscard]] unsigned sleepers() const noexcept {
+    return sleeping(word_.load(std::memory_order_seq_cst));  // [watch]
   }
   [[nodiscard]] bool somebody_searches() const noexcept {
-    return searching(word_.load(std::memory_order_seq_cst)) != 0;
+    return searching(word_.load(std::memory_order_relaxed)) != 0;  // for simulation, which knows no weaker orders
   }
-  [[nodiscard]] unsigned sleepers() const noexcept { return sleeping(word_.load(std::memory_order_seq_cst)); }
 
   /// A shard that no thread runs at the moment: it neither sleeps nor runs, and nobody can call it.
   void leave(unsigned shard) noexcept;
   void come_back(unsigned shard) noexcept;
   [[nodiscard]] bool is_absent(unsigned shard) const noexcept {
-    return flags_[shard].load(std::memory_order_seq_cst) == flag::absent;
+    return flags_[shard].load(std::memory_order_relaxed) == flag::absent;
   }
 
   // --- the watch
@@ -106,7 +118,8 @@ class idle_set {
   /// Takes the watch, or keeps it. False when somebody else has it.
   bool watch(unsigned shard, bool is_short) noexcept;
   void end_watch(unsigned shard) noexcept;
-  [[nodiscard]] bool has_watcher() const noexcept { return watch_.load(std::memory_order_seq_cst) != 0; }
+  /// Relaxed: who has just ended its own watch sees that, or a later one; for others it is a hint.
+  [[nodiscard]] bool has_watcher() const noexcept { return watch_.load(std::memory_order_relaxed) != 0; }
 
  private:
   enum class flag : std::uint8_t { awake, asleep, called, absent };
@@ -118,10 +131,115 @@ class idle_set {
   [[nodiscard]] static unsigned sleeping(std::uint64_t word) noexcept { return static_cast<unsigned>(word >> 32U); }
 
   const unsigned shards_;
-  std::unique_ptr<atomic<flag>[]> flags_;
-  alignas(64) atomic<std::uint64_t> word_{0};
-  alignas(64) atomic<std::uint32_t> watch_{0};  // the watcher's number + 1
-  atomic<unsigned> absent_{0};
+  std::unique_ptr<Atomic<flag>[]> flags_;
+  alignas(64) Atomic<std::uint64_t> word_{0};
+  alignas(64) Atomic<std::uint32_t> watch_{0};  // the watcher's number + 1
+  Atomic<unsigned> absent_{0};
 };
+
+using idle_set = basic_idle_set<>;
+
+template <template <class> class Atomic>
+basic_idle_set<Atomic>::basic_idle_set(unsigned shards)
+    : shards_{shards}, flags_{std::make_unique<Atomic<flag>[]>(shards)} {
+  for (unsigned i = 0; i < shards; ++i) flags_[i].store(flag::awake, std::memory_order_relaxed);
+}
+
+template <template <class> class Atomic>
+std::optional<unsigned> basic_idle_set<Atomic>::call_one(unsigned not_me, bool& look_again) noexcept {
+  look_again = false;
+  // Relaxed: the caller has looked at the word, by P2 or when it ended its search, and what is seen here is not older.
+  // Whoever goes to sleep or ends a search after that does so after P2.
+  std::uint64_t seen = word_.load(std::memory_order_relaxed);
+  do {
+    if (sleeping(seen) == 0 || searching(seen) != 0) return std::nullopt;
+  } while (!word_.compare_exchange_weak(seen, seen + one_searching, std::memory_order_relaxed));
+
+  for (unsigned step = 1; step <= shards_; ++step) {  // neighbours first
+    const unsigned candidate = (not_me + step) % shards_;
+    flag expected = flag::asleep;
+    if (flags_[candidate].load(std::memory_order_seq_cst) != flag::asleep) continue;  // [watch] [count]
+    if (!flags_[candidate].compare_exchange_strong(expected, flag::called, std::memory_order_release,  // [count]
+                                                   std::memory_order_relaxed))
+      continue;
+    word_.fetch_sub(one_sleeping, std::memory_order_relaxed);
+    return candidate;
+  }
+  look_again = true;  // (c)
+  return std::nullopt;
+}
+
+template <template <class> class Atomic>
+bool basic_idle_set<Atomic>::take_from_sleep(unsigned shard) noexcept {
+  if (flags_[shard].load(std::memory_order_seq_cst) != flag::asleep) return false;  // as P2; [count]
+  flag expected = flag::asleep;
+  if (!flags_[shard].compare_exchange_strong(expected, flag::awake, std::memory_order_relaxed)) return false;
+  word_.fetch_sub(one_sleeping, std::memory_order_relaxed);
+  return true;
+}
+
+template <template <class> class Atomic>
+bool basic_idle_set<Atomic>::start_searching() noexcept {
+  std::uint64_t seen = word_.load(std::memory_order_relaxed);
+  do {
+    if (2 * searching(seen) >= shards_) return false;
+  } while (!word_.compare_exchange_weak(seen, seen + one_searching, std::memory_order_relaxed));
+  return true;
+}
+
+template <template <class> class Atomic>
+bool basic_idle_set<Atomic>::stop_searching() noexcept {
+  const std::uint64_t before = word_.fetch_sub(one_searching, std::memory_order_seq_cst);  // (b)
+  ROVING_ASSERT(searching(before) > 0);
+  return searching(before) == 1;
+}
+
+template <template <class> class Atomic>
+void basic_idle_set<Atomic>::announce(unsigned shard, bool was_searching) noexcept {
+  // The count first: who takes a flag takes one off the count, which must have it.
+  word_.fetch_add(was_searching ? one_sleeping - one_searching : one_sleeping, std::memory_order_seq_cst);  // S2
+  flags_[shard].store(flag::asleep, std::memory_order_seq_cst);                                             // S2
+}
+
+template <template <class> class Atomic>
+bool basic_idle_set<Atomic>::awake(unsigned shard) noexcept {
+  const flag before = flags_[shard].exchange(flag::awake, std::memory_order_acquire);  // [count]
+  if (before == flag::asleep) word_.fetch_sub(one_sleeping, std::memory_order_relaxed);
+  return before == flag::called;
+}
+
+template <template <class> class Atomic>
+void basic_idle_set<Atomic>::leave(unsigned shard) noexcept {
+  ROVING_ASSERT(flags_[shard].load(std::memory_order_relaxed) == flag::awake);
+  flags_[shard].store(flag::absent, std::memory_order_relaxed);  // as good as awake for who might call it
+  absent_.fetch_add(1, std::memory_order_relaxed);
+}
+
+template <template <class> class Atomic>
+void basic_idle_set<Atomic>::come_back(unsigned shard) noexcept {
+  if (!is_absent(shard)) return;
+  absent_.fetch_sub(1, std::memory_order_relaxed);
+  flags_[shard].store(flag::awake, std::memory_order_relaxed);
+}
+
+template <template <class> class Atomic>
+bool basic_idle_set<Atomic>::watch(unsigned shard, bool is_short) noexcept {
+  const std::uint32_t mine = (shard + 1) | (is_short ? short_watch : 0);
+  std::uint32_t seen = watch_.load(std::memory_order_seq_cst);  // [watch]
+  do {
+    if (seen != 0 && (seen & ~short_watch) != shard + 1) return false;
+    if (seen == mine) return true;
+    // Relaxed: who is seen here to have the watch took it after the look above, and ends it later.
+  } while (!watch_.compare_exchange_weak(seen, mine, std::memory_order_relaxed));
+  return true;
+}
+
+template <template <class> class Atomic>
+void basic_idle_set<Atomic>::end_watch(unsigned shard) noexcept {
+  std::uint32_t seen = watch_.load(std::memory_order_relaxed);
+  while ((seen & ~short_watch) == shard + 1 &&
+         !watch_.compare_exchange_weak(seen, 0, std::memory_order_seq_cst)) {  // [watch]
+  }
+}
 
 }  // namespace roving::detail

@@ -43,7 +43,10 @@ class overflow_queue {
     ROVING_ASSERT(first != nullptr && last != nullptr && count > 0);
     last->next = nullptr;
     const std::scoped_lock guard{lock_};
-    (last_ == nullptr ? first_ : last_->next) = first;
+    if (last_ == nullptr)
+      first_ = first;
+    else
+      last_->next = first;
     last_ = last;
     size_.store(size_.load(std::memory_order_relaxed) + count, std::memory_order_seq_cst);  // [wake]
   }

@@ -32,6 +32,11 @@
 // [result]    claim() release -> settled() acquire: the task sees what the claimer wrote before it claimed.
 // [pin]       unpin() release -> settled() acquire: the reads of the canceller come before what the task does next, and
 //             its mark is seen there.
+// [mark]      cancel() and mark() release -> is_pending(), take_pending() and settled() acquire: who finds the mark, or
+//             is back because of it, sees what the canceller wrote before.
+//
+// All that changes the word but reuse() is a read-modify-write, and so hands on what those before it have released:
+// whoever acquires the word sees what every claimer and canceller wrote until then.
 #pragma once
 
 #include <cstdint>
@@ -79,8 +84,9 @@ class basic_claim_word {
     word seen = word_.load(std::memory_order_relaxed);
     do {
       if ((seen & preparing) == 0) return false;
-    } while (!word_.compare_exchange_weak(seen, (seen & ~preparing) | parked, std::memory_order_acq_rel,  // [handover]
-                                          std::memory_order_acquire));
+      // [handover]. Who finds a claim here goes on to settled(), which acquires.
+    } while (!word_.compare_exchange_weak(seen, (seen & ~preparing) | parked, std::memory_order_release,
+                                          std::memory_order_relaxed));
     return true;
   }
 
@@ -110,6 +116,7 @@ class basic_claim_word {
         continue;
       }
       const word next = forward ? seen + pin_unit : open ? ended(seen, winner::cancel) : seen | pending;
+      // [handover] [result] [mark]
       if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
       if (forward) return cancel_result::forward;
       if (!open) return cancel_result::marked;
@@ -147,19 +154,20 @@ class basic_claim_word {
   }
 
   /// Marks the task as cancel() does where the wait can't be claimed. Any thread that holds a pin.
-  void mark() noexcept { word_.fetch_or(pending, std::memory_order_acq_rel); }
+  void mark() noexcept { word_.fetch_or(pending, std::memory_order_release); }  // [mark]
 
   /// Ends a wait that arm() or prepare() refused to begin, as if a cancel had claimed it: takes the mark. Owner side.
+  /// Relaxed: it hands on what the canceller released, and settled() acquires that.
   void end_by_mark() noexcept {
     word seen = word_.load(std::memory_order_relaxed);
     while (!word_.compare_exchange_weak(seen, (((seen >> epoch_shift) + 1) << epoch_shift) | (word{3} << winner_shift),
-                                        std::memory_order_acq_rel, std::memory_order_relaxed)) {
+                                        std::memory_order_relaxed, std::memory_order_relaxed)) {
     }
   }
 
   /// The task is back from a wait: waits until no canceller reads any more what it awaited. Says who won.
   winner settled() const noexcept {
-    word seen = word_.load(std::memory_order_acquire);  // [result] [pin]
+    word seen = word_.load(std::memory_order_acquire);  // [result] [pin] [mark]
     if (is_planted(planted::pins_not_awaited)) return static_cast<winner>((seen >> winner_shift) & 3U);
     for (unsigned iteration = 0; (seen & pin_bits) != 0; ++iteration) {
       relax(iteration);
@@ -168,25 +176,29 @@ class basic_claim_word {
     return static_cast<winner>((seen >> winner_shift) & 3U);
   }
 
-  [[nodiscard]] bool is_pending() const noexcept { return (word_.load(std::memory_order_acquire) & pending) != 0; }
-  [[nodiscard]] bool is_parked() const noexcept { return (word_.load(std::memory_order_acquire) & parked) != 0; }
+  [[nodiscard]] bool is_pending() const noexcept {
+    return (word_.load(std::memory_order_acquire) & pending) != 0;  // [mark]
+  }
+  // Relaxed: who only looks has no part in a wait.
+  [[nodiscard]] bool is_parked() const noexcept { return (word_.load(std::memory_order_relaxed) & parked) != 0; }
   /// Whether a claim of the current epoch would succeed.
   [[nodiscard]] bool is_open() const noexcept {
-    return (word_.load(std::memory_order_acquire) & (parked | preparing)) != 0;
+    return (word_.load(std::memory_order_relaxed) & (parked | preparing)) != 0;
   }
-  [[nodiscard]] bool is_preparing() const noexcept { return (word_.load(std::memory_order_acquire) & preparing) != 0; }
+  [[nodiscard]] bool is_preparing() const noexcept { return (word_.load(std::memory_order_relaxed) & preparing) != 0; }
   [[nodiscard]] word epoch() const noexcept { return word_.load(std::memory_order_relaxed) >> epoch_shift; }
 
   /// Takes the mark away. True when there was one. Any thread (the owner delivers it, uncancel() forgives it).
   bool take_pending() noexcept {
-    if (!is_pending()) return false;
-    return (word_.fetch_and(~pending, std::memory_order_acq_rel) & pending) != 0;
+    if ((word_.load(std::memory_order_relaxed) & pending) == 0) return false;      // spares a write: most have none
+    return (word_.fetch_and(~pending, std::memory_order_acquire) & pending) != 0;  // [mark]
   }
 
   /// For a block that is used anew; the epoch goes on, so that what is late for the former task misses this one.
+  /// Relaxed: whoever learns of the new task does so by something that orders more than this.
   void reuse() noexcept {
     const word epoch = word_.load(std::memory_order_relaxed) >> epoch_shift;
-    word_.store((epoch + 1) << epoch_shift, std::memory_order_release);
+    word_.store((epoch + 1) << epoch_shift, std::memory_order_relaxed);
   }
 
  private:
@@ -212,7 +224,7 @@ class basic_claim_word {
     do {
       if ((seen & pending) != 0 && mode == wait_mode::claimable) return false;
       next = (((seen >> epoch_shift) + 1) << epoch_shift) | (seen & pending) | phase | static_cast<word>(mode);
-    } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel,  // [handover]
+    } while (!word_.compare_exchange_weak(seen, next, std::memory_order_release,  // [handover]
                                           std::memory_order_relaxed));
     return true;
   }
