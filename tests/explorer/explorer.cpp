@@ -8,8 +8,6 @@
 #include "tests/explorer/explorer.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <map>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -31,7 +29,7 @@ constexpr unsigned threads_at_most = machine::access_history::threads_at_most;
 constexpr unsigned locations_at_most = 16;
 constexpr unsigned stores_at_most = 100;  // to one location
 constexpr unsigned bells_at_most = 4;
-constexpr unsigned steps_at_most = 5000;  // in one execution
+constexpr unsigned steps_at_most = 1000;  // in one execution
 constexpr std::size_t stack_bytes = std::size_t{128} * 1024;
 
 bool acquires(std::memory_order order) noexcept {
@@ -55,10 +53,12 @@ constexpr place places_apart = place{1} << 20U;
 struct view {
   std::array<std::uint32_t, threads_at_most> clock{};  // what of each thread has happened before
   std::array<place, locations_at_most> oldest{};       // that may still be read
+  std::uint32_t sequence = 0;                          // the seq_cst operations that come next come later than this
 
   void add(const view& other, unsigned locations) noexcept {
     for (unsigned i = 0; i < threads_at_most; ++i) clock[i] = std::max(clock[i], other.clock[i]);
     for (unsigned i = 0; i < locations; ++i) oldest[i] = std::max(oldest[i], other.oldest[i]);
+    sequence = std::max(sequence, other.sequence);
   }
 };
 
@@ -67,6 +67,7 @@ struct stored {
   place at = 0;
   bool is_read_by_next = false;  // by a read-modify-write, so that nothing may come between
   bool has_release = false;
+  std::uint32_t sequence = 0;  // where it stands among the seq_cst operations; 0 if it is none
   view released;
 };
 
@@ -86,6 +87,7 @@ struct explored_thread {
   state now = state::ended;
   bool at_no_choice = false;    // to switch here has been chosen already, or comes to the same as a switch before
   unsigned bell = 0;            // that it waits for
+  bool has_written = false;     // since then, so that it may see something else though nobody else has done anything
   std::uint32_t looked_at = 0;  // locations that it has read since it last called relax()
   view sees;
 
@@ -129,7 +131,7 @@ class explorer final : public roving::detail::simulator {
     exploration result;
     do {
       execute();
-      ++result.executions;
+      if (!ahead_) ++result.executions;
       if (!failure_.empty()) {
         result.failure = failure_;
         result.trace = trace_of_last();
@@ -159,20 +161,22 @@ class explorer final : public roving::detail::simulator {
     stored& first = stores.emplace_back();
     first.value = value;
     first.at = places_apart;
-    sequential_[locations_] = 0;
     threads_[0].sees.oldest[locations_] = first.at;
     return locations_++;
   }
 
   std::uint64_t load(unsigned location, const site& where) {
     const std::memory_order order = order_at(where);
-    may_switch(!is_sequential(order));
-    std::vector<stored>& stores = stores_[location];
-    const std::size_t oldest = oldest_visible(location, order);
-    const std::size_t chosen = stores.size() - 1 - choose(static_cast<unsigned>(stores.size() - oldest));
-    read(location, stores[chosen], order);
-    note(where, order, location, stores, chosen, nullptr);
-    return stores[chosen].value;
+    may_switch(true);
+    std::array<std::size_t, stores_at_most> readable;
+    unsigned count = 0;
+    list_readable(location, order, [&](std::size_t index) { readable[count++] = index; });
+    const unsigned taken = options_.load_buffering ? choose_to_read(location, count, order) : choose(count);
+    if (taken >= count) return read_ahead(location, taken - count, where, order);
+    const std::size_t from = readable[taken];
+    read(location, from, order);
+    note(where, order, location, stores_[location], from, nullptr);
+    return stores_[location][from].value;
   }
 
   void store(unsigned location, std::uint64_t value, const site& where) {
@@ -199,22 +203,20 @@ class explorer final : public roving::detail::simulator {
     const std::memory_order order = order_at(success);
     const std::memory_order failing = failure != nullptr ? order_at(*failure) : when_failing(order);
     may_switch(false);
-    std::vector<stored>& stores = stores_[location];
+    const std::vector<stored>& stores = stores_[location];
     struct candidate {
       std::size_t from;
       bool succeeds;
     };
     std::array<candidate, 2 * stores_at_most> candidates;
     unsigned count = 0;
-    const std::size_t oldest_to_replace = oldest_visible(location, order);
-    const std::size_t oldest_to_read = oldest_visible(location, failing);
-    ROVING_ASSERT(stores.size() <= stores_at_most);
-    for (std::size_t i = stores.size(); i-- > std::min(oldest_to_replace, oldest_to_read);) {
-      const bool equal = stores[i].value == expected;
-      if (equal && i >= oldest_to_replace && !stores[i].is_read_by_next) candidates[count++] = {i, true};
-      if (i >= oldest_to_read && (!equal || (weak && spurious_failures_ < options_.spurious_failures_at_most)))
-        candidates[count++] = {i, false};
-    }
+    list_replaceable(location, order, [&](std::size_t index) {
+      if (stores[index].value == expected) candidates[count++] = {index, true};
+    });
+    list_readable(location, failing, [&](std::size_t index) {
+      if (stores[index].value != expected || (weak && spurious_failures_ < options_.spurious_failures_at_most))
+        candidates[count++] = {index, false};
+    });
     const auto [from, succeeds] = candidates[choose(count)];
     if (succeeds) {
       replace(location, from, value, order);
@@ -222,9 +224,9 @@ class explorer final : public roving::detail::simulator {
       return true;
     }
     if (stores[from].value == expected) ++spurious_failures_;
-    read(location, stores[from], failing);
+    read(location, from, failing);
     note(failure != nullptr ? *failure : success, failing, location, stores, from, nullptr);
-    if (!is_sequential(failing)) threads_[running_].at_no_choice = true;  // as after a load
+    threads_[running_].at_no_choice = true;  // as after a load
     expected = stores[from].value;
     return false;
   }
@@ -278,9 +280,7 @@ class explorer final : public roving::detail::simulator {
     go_elsewhere();
   }
   void say_how_to_replay() noexcept override { fail("an assertion of the code"); }  // it is about to abort
-  [[nodiscard]] roving::detail::planted planted_fault() const noexcept override {
-    return roving::detail::planted::none;
-  }
+  [[nodiscard]] roving::detail::planted planted_fault() const noexcept override { return options_.fault; }
   void point() noexcept override {}
   bool wait(const void*, roving::time_point, const char*) noexcept override { return not_here(); }
   void wake_one(const void*) noexcept override { not_here(); }
@@ -314,6 +314,7 @@ class explorer final : public roving::detail::simulator {
   // On to the next execution; false when all have been.
   bool next() noexcept {
     while (!choices_.empty() && choices_.back().taken + 1 == choices_.back().of) choices_.pop_back();
+    if (stores_ahead_.size() > choices_.size()) stores_ahead_.resize(choices_.size());
     if (choices_.empty()) return false;
     ++choices_.back().taken;
     return true;
@@ -323,9 +324,12 @@ class explorer final : public roving::detail::simulator {
 
   void execute() {
     next_choice_ = 0;
-    locations_ = bells_ = 0;
+    locations_ = bells_ = last_sequence_ = 0;
     preemptions_ = spurious_failures_ = steps_ = 0;
     failure_.clear();
+    early_reads_.clear();
+    ahead_.reset();
+    has_read_ahead_ = false;
     threads_[0].sees = view{};
     threads_[0].sees.clock[0] = 1;
     running_ = 0;
@@ -336,6 +340,7 @@ class explorer final : public roving::detail::simulator {
       each.now = explored_thread::state::ready;
       each.at_no_choice = true;
       each.looked_at = 0;
+      each.has_written = false;
       each.sees = threads_[0].sees;
       each.sees.clock[i] = 1;
       if (each.is_fresh) {
@@ -347,13 +352,14 @@ class explorer final : public roving::detail::simulator {
     running_ = pick_freely();
     main_.switch_to(threads_[running_].place, anchor_, nullptr, nullptr);
     running_ = 0;
-    if (failure_.empty()) {
+    if (failure_.empty() && !ahead_) {
       for (unsigned i = 1; i <= options_.threads; ++i) threads_[0].sees.add(threads_[i].sees, locations_);
       // Here a failure does not leave: there is no fiber to leave.
       now->at_end();
     }
     if (!failure_.empty())
       for (explored_thread& each : threads_) each.is_fresh = true;
+    if (ahead_) failure_.clear();  // what was read has not been stored: it can't be
     scenario_ = nullptr;
   }
 
@@ -376,7 +382,7 @@ class explorer final : public roving::detail::simulator {
   [[nodiscard]] bool sees_news(const explored_thread& one) const noexcept {
     for (unsigned i = 0; i < locations_; ++i)
       if ((one.looked_at >> i & 1U) != 0 && stores_[i].back().at > one.sees.oldest[i]) return true;
-    return false;
+    return one.has_written;
   }
 
   [[nodiscard]] bool can_go_on(const explored_thread& one) const noexcept {
@@ -403,8 +409,12 @@ class explorer final : public roving::detail::simulator {
   // Somebody who can go on; 0 if nobody can.
   unsigned pick_freely() noexcept {
     std::array<unsigned, threads_at_most> who{};
-    const unsigned count = list_who_can(who, 0);
+    unsigned count = list_who_can(who, 0);
     if (count == 0) return 0;
+    // Who spins lets all others go first: two that spin and change something each time would keep a third out for ever.
+    const auto spins = [this](unsigned one) { return threads_[one].now == explored_thread::state::spins; };
+    if (!std::all_of(who.begin(), who.begin() + count, spins))
+      count = static_cast<unsigned>(std::remove_if(who.begin(), who.begin() + count, spins) - who.begin());
     const unsigned picked = who[choose(count)];
     let_go_on(threads_[picked]);
     threads_[picked].at_no_choice = true;
@@ -417,6 +427,7 @@ class explorer final : public roving::detail::simulator {
       for (unsigned i = 0; i < locations_; ++i)
         if ((one.looked_at >> i & 1U) != 0) one.sees.oldest[i] = stores_[i].back().at;
       one.looked_at = 0;
+      one.has_written = false;
     }
     one.now = explored_thread::state::ready;
     one.at_no_choice = true;
@@ -465,34 +476,52 @@ class explorer final : public roving::detail::simulator {
 
   // --- memory
 
-  // The index of the oldest store of a location that the running thread may read with this order.
-  [[nodiscard]] std::size_t oldest_visible(unsigned location, std::memory_order order) const noexcept {
-    place oldest = threads_[running_].sees.oldest[location];
-    if (is_sequential(order)) oldest = std::max(oldest, sequential_[location]);
-    const std::vector<stored>& stores = stores_[location];
-    std::size_t index = stores.size() - 1;
-    while (stores[index].at > oldest) --index;
-    return index;
-  }
-
-  // The store behind which one of the running thread goes: any that is not older than what it sees, if nothing has to
-  // come right after that.
-  [[nodiscard]] std::size_t choose_place(unsigned location, std::memory_order order) noexcept {
+  // Calls with the index of each store that the running thread may read, the newest first.
+  //
+  // A seq_cst load takes the first place that it can in the order of the seq_cst operations: after those that happen
+  // before it and after the store that it reads. That must be before the stores that follow the one which it reads. As
+  // no other operation has to heed where a load stands, a later place would allow nothing more.
+  template <class Found>
+  void list_readable(unsigned location, std::memory_order order, Found found) const noexcept {
     const std::vector<stored>& stores = stores_[location];
     ROVING_ASSERT(stores.size() <= stores_at_most);
+    const view& sees = threads_[running_].sees;
+    std::uint32_t before = last_sequence_ + 1;
+    for (std::size_t i = stores.size(); i-- > 0;) {
+      if (!is_sequential(order) || std::max(sees.sequence, stores[i].sequence) < before) found(i);
+      if (stores[i].at <= sees.oldest[location]) break;
+      if (stores[i].sequence != 0) before = std::min(before, stores[i].sequence);
+    }
+  }
+
+  // The same for the stores behind which one of its own may go: where nothing has to come right after them. A seq_cst
+  // store is the last of the seq_cst operations.
+  template <class Found>
+  void list_replaceable(unsigned location, std::memory_order order, Found found) const noexcept {
+    const std::vector<stored>& stores = stores_[location];
+    ROVING_ASSERT(stores.size() <= stores_at_most);
+    const place oldest = threads_[running_].sees.oldest[location];
+    for (std::size_t i = stores.size(); i-- > 0;) {
+      if (!stores[i].is_read_by_next) found(i);
+      if (stores[i].at <= oldest || (is_sequential(order) && stores[i].sequence != 0)) break;
+    }
+  }
+
+  [[nodiscard]] std::size_t choose_place(unsigned location, std::memory_order order) noexcept {
     std::array<std::size_t, stores_at_most> places;
     unsigned count = 0;
-    const std::size_t oldest = oldest_visible(location, order);
-    for (std::size_t i = stores.size(); i-- > oldest;)
-      if (!stores[i].is_read_by_next) places[count++] = i;
+    list_replaceable(location, order, [&](std::size_t index) { places[count++] = index; });
     return places[choose(count)];
   }
 
-  void read(unsigned location, const stored& from, std::memory_order order) noexcept {
+  void read(unsigned location, std::size_t index, std::memory_order order) noexcept {
+    if (is_read_ahead(location)) drop();
+    const std::vector<stored>& stores = stores_[location];
+    const stored& from = stores[index];
     explored_thread& self = threads_[running_];
     self.looked_at |= std::uint32_t{1} << location;
     self.sees.oldest[location] = from.at;
-    if (is_sequential(order)) sequential_[location] = std::max(sequential_[location], from.at);
+    if (is_sequential(order)) self.sees.sequence = std::max(self.sees.sequence, from.sequence);
     if (acquires(order) && from.has_release) self.sees.add(from.released, locations_);
   }
 
@@ -501,12 +530,14 @@ class explorer final : public roving::detail::simulator {
              const view* sequence) {
     std::vector<stored>& stores = stores_[location];
     explored_thread& self = threads_[running_];
+    if (is_read_ahead(location)) drop();
     const place before = stores[behind].at;
     const place at =
         behind + 1 == stores.size() ? before + places_apart : before + (stores[behind + 1].at - before) / 2;
     ROVING_ASSERT(at > before);
     self.sees.oldest[location] = at;
-    if (is_sequential(order)) sequential_[location] = std::max(sequential_[location], at);
+    self.has_written = true;
+    if (options_.load_buffering) meet_readers(location, value, at, releases(order) || sequence != nullptr);
     stored now;
     now.value = value;
     now.at = at;
@@ -517,16 +548,83 @@ class explorer final : public roving::detail::simulator {
     }
     if (sequence != nullptr) now.released.add(*sequence, locations_);
     now.released.oldest[location] = at;
+    // Not for who reads this with less than seq_cst: only what comes before it in its thread is ordered for them.
+    if (is_sequential(order)) self.sees.sequence = now.sequence = ++last_sequence_;
     stores.insert(stores.begin() + static_cast<std::ptrdiff_t>(behind) + 1, now);
   }
 
   void replace(unsigned location, std::size_t from, std::uint64_t value, std::memory_order order) {
     stored& read_from = stores_[location][from];
-    read(location, read_from, order);
+    if (acquires(order) && read_from.has_release) threads_[running_].sees.add(read_from.released, locations_);
+    threads_[running_].looked_at |= std::uint32_t{1} << location;
     read_from.is_read_by_next = true;
     const std::optional<view> sequence = read_from.has_release ? std::optional<view>{read_from.released} : std::nullopt;
     write(location, from, value, order, sequence ? &*sequence : nullptr);
   }
+
+  // --- load buffering
+
+  // A load that has read what there was, and may read ahead in a later execution.
+  struct early_read {
+    unsigned thread;
+    unsigned location;
+    std::uint32_t clock;
+    place saw;           // the oldest store that it may read
+    std::size_t choice;  // of what it read
+    bool acquires;
+  };
+
+  unsigned choose_to_read(unsigned location, unsigned visible, std::memory_order order) {
+    if (running_ == 0) return choose(visible);
+    const std::size_t index = next_choice_++;
+    if (index == choices_.size()) choices_.push_back({0, static_cast<std::uint8_t>(visible)});
+    stores_ahead_.resize(choices_.size());
+    const view& sees = threads_[running_].sees;
+    early_reads_.push_back({running_, location, sees.clock[running_], sees.oldest[location], index, acquires(order)});
+    return choices_[index].taken;
+  }
+
+  std::uint64_t read_ahead(unsigned location, unsigned which, const site& where, std::memory_order order) {
+    if (ahead_) drop();
+    ahead_ = early_reads_.back();
+    value_ahead_ = stores_ahead_[ahead_->choice][which];
+    if (tracing_) {
+      const std::string what = "reads ahead " + std::to_string(value_ahead_);
+      steps_noted_.push_back({running_, where, order, location, what});
+    }
+    return value_ahead_;
+  }
+
+  // Whether the running thread has read this location ahead, and the store has not come: it can't use it until then.
+  [[nodiscard]] bool is_read_ahead(unsigned location) const noexcept {
+    return ahead_ && ahead_->thread == running_ && ahead_->location == location;
+  }
+
+  // Called for each store: whether an earlier load could have read it. One that acquires can't read a release ahead:
+  // all that its thread did since would come after the release, and could not have been seen before it.
+  void meet_readers(unsigned location, std::uint64_t value, place at, bool is_released) {
+    const view& sees = threads_[running_].sees;
+    const auto could_be_read_by = [&](const early_read& one) {
+      return one.location == location && one.thread != running_ && sees.clock[one.thread] < one.clock && at > one.saw &&
+          !(one.acquires && is_released);
+    };
+    if (ahead_) {
+      if (!could_be_read_by(*ahead_) || value != value_ahead_) return;
+      threads_[ahead_->thread].sees.oldest[location] = at;
+      ahead_.reset();
+      has_read_ahead_ = true;
+    } else if (!has_read_ahead_) {
+      for (const early_read& each : early_reads_) {
+        std::vector<std::uint64_t>& ahead = stores_ahead_[each.choice];
+        if (!could_be_read_by(each) || std::find(ahead.begin(), ahead.end(), value) != ahead.end()) continue;
+        ahead.push_back(value);
+        ++choices_[each.choice].of;
+      }
+    }
+  }
+
+  // This execution can't be.
+  void drop() noexcept { fail("dropped"); }
 
   // --- orders and their sites
 
@@ -607,7 +705,13 @@ class explorer final : public roving::detail::simulator {
 
   unsigned locations_ = 0;
   std::array<std::vector<stored>, locations_at_most> stores_;  // of each location, in modification order
-  std::array<place, locations_at_most> sequential_{};          // what seq_cst operations have seen
+  std::uint32_t last_sequence_ = 0;                            // of the seq_cst stores
+  std::vector<early_read> early_reads_;
+  std::optional<early_read> ahead_;  // that reads ahead in this execution, until the store has come
+  std::uint64_t value_ahead_ = 0;
+  bool has_read_ahead_ = false;                           // and the store has come
+  std::vector<std::vector<std::uint64_t>> stores_ahead_;  // for each choice: what its load can read ahead
+
   unsigned bells_ = 0;
   std::array<bool, bells_at_most> rung_{};
   std::array<view, bells_at_most> heard_;

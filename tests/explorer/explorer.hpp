@@ -8,28 +8,33 @@
 // for a bell is left for free. Most faults of this kind need one or two preemptions, few need more (Musuvathi and
 // Qadeer, 2007).
 //
-// The memory model is that of C++20 without out-of-thin-air and without load buffering: a load never reads what is
-// stored later in the same execution. It is operational, by views:
+// The memory model is that of C++20 without out-of-thin-air. It is operational, by views:
 //
 //     a location   its stores, in modification order; a relaxed store may go before others that its thread has not seen
 //     a thread     a view: for each location the oldest store that it may still read, and a vector clock
 //     a store      the view that it releases; read-modify-writes hand on that of the store which they read
-//     seq_cst      one more view, of all: what the seq_cst operations have read and written so far
+//     seq_cst      a total order: each store that is seq_cst comes last in it, a load may come before stores that it
+//                  does not see
 //
-// A load reads any store that is not older than its thread's view (seq_cst: and not older than the common view); if it
-// acquires, the store's view is added to the thread's. So what a store buffer, an invalidation queue or a compiler may
-// do shows, and more than one kind of processor does. The order of seq_cst operations is that in which they are
-// executed: it agrees with all of happens-before, as in C++11 and on x86 and Arm; C++20 lets it differ where one
-// location is used with seq_cst and with weaker orders, for the sake of POWER.
+// A load reads any store that is not older than its thread's view; if it acquires, the store's view is added to the
+// thread's. So what a store buffer, an invalidation queue or a compiler may do shows, and more than one kind of
+// processor does. The order of seq_cst operations binds as little as in RC11 (Lahav et al., 2017): C++20 also orders a
+// seq_cst load behind what comes before a weaker store that it reads, and nothing here relies on that.
+//
+// Load buffering, where a load reads what is stored after it, is explored on demand: a store that could have been read
+// by an earlier load, since nothing orders it behind that, is remembered, and in a later execution that load reads it
+// ahead. Executions in which the store then does not come, or comes where the load can't read it, count for nothing.
+// One load in an execution reads ahead.
 //
 // What is not atomic is wrapped in `plain`, which finds two accesses, one of them a write, that nothing orders.
 //
-// A thread that spins calls relax(). It goes on when there is something new in what it has read since the last time,
-// and sees that then: stores become visible at last.
+// A thread that spins calls relax(), which lets all go first who don't. It goes on when there is something new in what
+// it has read since the last time, or when it has written itself, and sees what is new then: stores become visible at
+// last.
 //
 // Rejected: reduction by partial orders, which does not go together well with a bound of preemptions. The one that is
-// used is exact: between a load that is not seq_cst and what follows it there is no switch, since to switch before the
-// load and then to read the older store comes to the same.
+// used is exact: between a load and what follows it there is no switch, since to switch before the load and then to
+// read the older store comes to the same.
 #pragma once
 
 #include <array>
@@ -40,6 +45,8 @@
 #include <string>
 #include <type_traits>
 #include <vector>
+
+#include <roving/detail/planted.hpp>
 
 namespace roving_test {
 
@@ -91,7 +98,9 @@ struct exploration_options {
   unsigned threads = 2;
   unsigned preemptions_at_most = 3;
   unsigned spurious_failures_at_most = 1;  // of compare_exchange_weak, in one execution
+  bool load_buffering = false;
   const mutant* weakened = nullptr;
+  roving::detail::planted fault = roving::detail::planted::none;
   std::uint64_t executions_at_most = 0;  // 0: all
 };
 

@@ -234,10 +234,8 @@ struct weak_exchange : litmus {
 struct three_switches : litmus {
   void thread(unsigned index) override {
     for (int i = 0; i < 3; ++i) {
-      if (index == 0)
-        x.store(i + 1, seq_cst);
-      else if (x.load(seq_cst) == i + 1)
-        ++read[0];
+      const int before = x.fetch_add(index == 0 ? 1 : 10, relaxed);
+      if (index == 1 && before == 11 * i + 1) ++read[0];
     }
   }
 };
@@ -263,6 +261,26 @@ TEST_CASE("explorer: a message arrives by release and acquire, and by nothing le
 
 TEST_CASE("explorer: no load reads what is stored later", "[explorer]") {
   CHECK(outcomes_of<load_buffering<relaxed, relaxed>>(2) == std::set<values>{{0, 0}, {0, 1}, {1, 0}});
+}
+
+TEST_CASE("explorer: on demand a load reads what is stored later, unless something orders the two", "[explorer]") {
+  const auto outcomes = [](auto program) {
+    litmus::outcomes.clear();
+    using type = typename decltype(program)::type;
+    const exploration all = explore([]() -> std::unique_ptr<scenario> { return std::make_unique<type>(); },
+                                    {.threads = 2, .load_buffering = true});
+    CHECK(all.complete);
+    CHECK(all.failure.empty());
+    return litmus::outcomes;
+  };
+  const values ahead{1, 1, 0, 0};
+  CHECK(contains(outcomes(std::type_identity<load_buffering<relaxed, relaxed>>{}), ahead));
+  CHECK(contains(outcomes(std::type_identity<load_buffering<acquire, relaxed>>{}), ahead));
+  CHECK(contains(outcomes(std::type_identity<load_buffering<relaxed, release>>{}), ahead));
+  CHECK_FALSE(contains(outcomes(std::type_identity<load_buffering<acquire, release>>{}), ahead));
+  CHECK_FALSE(contains(outcomes(std::type_identity<load_buffering<seq_cst, seq_cst>>{}), ahead));
+  CHECK(outcomes(std::type_identity<message_passing<release, acquire>>{}) == std::set<values>{{0, 0}, {0, 1}, {1, 1}});
+  CHECK(outcomes(std::type_identity<coherent_reads>{}) == outcomes_of<coherent_reads>(2));
 }
 
 TEST_CASE("explorer: two readers agree on the order of independent writes if all is seq_cst", "[explorer]") {
