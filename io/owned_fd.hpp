@@ -1,7 +1,6 @@
 // A descriptor that a back-end of the poller has for itself.
 #pragma once
 
-#include <cerrno>
 #include <system_error>
 
 #include <unistd.h>
@@ -10,9 +9,9 @@ namespace roving::detail {
 
 class owned_fd {
  public:
-  /// `fd` is what `call` returned: errors are thrown as std::system_error.
+  /// `fd` is what `call` returned, or its negative errno, which is thrown as std::system_error.
   owned_fd(int fd, const char* call) : fd_{fd} {
-    if (fd < 0) throw std::system_error{errno, std::system_category(), call};
+    if (fd < 0) throw std::system_error{-fd, std::system_category(), call};
   }
   owned_fd(const owned_fd&) = delete;
   owned_fd& operator=(const owned_fd&) = delete;

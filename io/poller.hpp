@@ -53,9 +53,12 @@ void withdraw(registration from, int fd, const system_calls* calls) noexcept;
 /// The poller of the shard that the caller is on. Throws no_shard{call}.
 [[nodiscard]] poller& current_poller(const char* call);
 
+class epoll_calls;
+
 struct poller_options {
-  unsigned batch = 256;             // events that are taken from the kernel at a time, at most
-  bool whole_milliseconds = false;  // as on kernels that know no finer timeouts
+  unsigned batch = 256;                // events that are taken from the kernel at a time, at most
+  bool whole_milliseconds = false;     // as on kernels that know no finer timeouts
+  const epoll_calls* epoll = nullptr;  // for tests; null: the system's
 };
 
 /// The kernel queue that was chosen when this was built. Errors: std::system_error (EMFILE and the like).

@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "io/epoll_calls.hpp"
 #include "io/kernel_poller.hpp"
 #include "io/owned_fd.hpp"
 #include "scheduler/sanitizers.hpp"
@@ -34,6 +35,13 @@ namespace roving::detail {
 namespace {
 
 constexpr std::uint64_t bell_token = ~std::uint64_t{0};  // a slot that no table reaches
+
+int or_error(long result) noexcept { return result >= 0 ? static_cast<int>(result) : -errno; }
+
+const epoll_calls& system_epoll_calls() noexcept {
+  static const epoll_calls calls;  // has no state
+  return calls;
+}
 
 std::uint32_t events_for(interest what) noexcept {
   switch (what) {
@@ -58,8 +66,9 @@ class epoll_poller final : public kernel_poller {
  public:
   epoll_poller(const system_calls& calls, const poller_options& options)
       : kernel_poller{calls},
-        queue_{::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"},
-        bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"},
+        epoll_{options.epoll != nullptr ? *options.epoll : system_epoll_calls()},
+        queue_{epoll_.create(), "epoll_create1"},
+        bell_{epoll_.make_event_descriptor(), "eventfd"},
         events_(std::max(options.batch, 1U)),
         whole_milliseconds_{options.whole_milliseconds || thread_sanitizer} {
     if (const std::error_code error = control(EPOLL_CTL_ADD, bell_.get(), EPOLLIN | EPOLLET, bell_token))
@@ -96,24 +105,20 @@ class epoll_poller final : public kernel_poller {
     epoll_event event{};
     event.events = events;
     event.data.u64 = token;
-    if (::epoll_ctl(queue_.get(), operation, fd, &event) == 0) return {};
-    return {errno, std::system_category()};
+    const int result = epoll_.control(queue_.get(), operation, fd, event);
+    return result == 0 ? std::error_code{} : std::error_code{-result, std::system_category()};
   }
 
   [[nodiscard]] int batch() const noexcept { return static_cast<int>(events_.size()); }
 
-  // By number, since C libraries that have no function for it are still about.
   int ask_in_nanoseconds(std::optional<duration> timeout) noexcept {
-#if defined(SYS_epoll_pwait2)
     timespec span{};
     if (timeout) {
       span.tv_sec = static_cast<decltype(span.tv_sec)>(timeout->count() / 1'000'000'000);
       span.tv_nsec = static_cast<decltype(span.tv_nsec)>(timeout->count() % 1'000'000'000);
     }
-    const long found = ::syscall(SYS_epoll_pwait2, queue_.get(), events_.data(), batch(), timeout ? &span : nullptr,
-                                 nullptr, std::size_t{0});
-    if (found >= 0 || errno != ENOSYS) return static_cast<int>(found);
-#endif
+    const int found = epoll_.wait(queue_.get(), events_.data(), batch(), timeout ? &span : nullptr);
+    if (found != -ENOSYS) return found;
     whole_milliseconds_ = true;
     return ask_in_milliseconds(timeout);
   }
@@ -125,9 +130,10 @@ class epoll_poller final : public kernel_poller {
       constexpr int most = std::numeric_limits<int>::max();
       milliseconds = rounded_up < most ? static_cast<int>(rounded_up) : most;
     }
-    return ::epoll_wait(queue_.get(), events_.data(), batch(), milliseconds);
+    return epoll_.wait_for_milliseconds(queue_.get(), events_.data(), batch(), milliseconds);
   }
 
+  const epoll_calls& epoll_;
   owned_fd queue_;
   owned_fd bell_;
   std::vector<epoll_event> events_;  // this and the next: of whoever asks
@@ -135,6 +141,28 @@ class epoll_poller final : public kernel_poller {
 };
 
 }  // namespace
+
+int epoll_calls::create() const noexcept { return or_error(::epoll_create1(EPOLL_CLOEXEC)); }
+
+int epoll_calls::make_event_descriptor() const noexcept { return or_error(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+int epoll_calls::control(int queue, int operation, int fd, epoll_event& event) const noexcept {
+  return or_error(::epoll_ctl(queue, operation, fd, &event));
+}
+
+// By number, since C libraries that have no function for it are still about.
+int epoll_calls::wait([[maybe_unused]] int queue, [[maybe_unused]] epoll_event* events, [[maybe_unused]] int batch,
+                      [[maybe_unused]] const timespec* timeout) const noexcept {
+#if defined(SYS_epoll_pwait2)
+  return or_error(::syscall(SYS_epoll_pwait2, queue, events, batch, timeout, nullptr, std::size_t{0}));
+#else
+  return -ENOSYS;
+#endif
+}
+
+int epoll_calls::wait_for_milliseconds(int queue, epoll_event* events, int batch, int milliseconds) const noexcept {
+  return or_error(::epoll_wait(queue, events, batch, milliseconds));
+}
 
 std::unique_ptr<poller> make_poller(const system_calls& calls, const poller_options& options) {
   return std::make_unique<epoll_poller>(calls, options);

@@ -290,7 +290,7 @@ class task_group_core::all_children final : public future_base {
     const std::lock_guard guard{group.lock_};
     for (const node* each = group.children_.first; each != nullptr; each = each->next) tell(argument, *each->task);
   }
-  static constexpr future_operations operations{[](future_base&, const cancel_message&) { return false; },
+  static constexpr future_operations operations{[](future_base&, const cancel_message&) noexcept { return false; },
                                                 [](future_base&) noexcept {}, false, nullptr, &each_child};
 
   task_group_core& of_;
