@@ -224,7 +224,7 @@ thread_local_has_one_home = home(
     "an address taken before a suspension is another thread's after it; use this_shard()")
 epoll_has_one_home = home(
     r"<sys/epoll\.h>|\bepoll_(?:create1?|ctl|p?wait2?|event|data_t)\b|\bEPOLL[A-Z_]+\b", "io/poller_epoll.cpp",
-    "use the poller")
+    "use the poller", ("io/epoll_calls.hpp",))
 kqueue_has_one_home = home(
     r"<sys/event\.h>|\bkqueue1?\s*\(|\bkevent(?:64)?\b|\bEV_SET\b|\bEVFILT_[A-Z]+\b", "io/poller_kqueue.cpp",
     "use the poller")

@@ -2,6 +2,7 @@
 #include "runtime/sim/network.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -84,6 +85,7 @@ struct network::state {
     short_reads = drawn(given.short_reads, often);
     would_block = drawn(given.would_block, rarely);
     interrupts = drawn(given.interrupts, rarely);
+    no_resources = given.no_resources;
     lost_connections = given.lost_connections ? *given.lost_connections : drawn(std::nullopt, 10);
     // From none to 1.6 ms, most of them short: what happens at the same time is what shows faults.
     constexpr std::uint32_t doublings = 15;
@@ -218,11 +220,19 @@ struct network::state {
 
   bool draws(unsigned parts_of_1000) { return of.choices().happens(parts_of_1000); }
 
+  // What a call says that finds no memory, and no descriptors if it needs one; mostly 0.
+  int want_of_resources(bool needs_descriptor) {
+    if (!draws(no_resources)) return 0;
+    constexpr std::array<int, 4> errors{ENOBUFS, ENOMEM, EMFILE, ENFILE};
+    return -errors[of.choices().below(needs_descriptor ? 4 : 2)];
+  }
+
   simulation& of;
   unsigned short_reads = 0;
   unsigned would_block = 0;
   unsigned interrupts = 0;
   unsigned lost_connections = 0;
+  unsigned no_resources = 0;
   duration latency{};
   std::size_t buffer_bytes = 0;
   std::vector<std::shared_ptr<socket_state>> table;
@@ -243,6 +253,7 @@ std::size_t network::open_descriptors() const noexcept {
 int network::open_socket(int family, int type, int) const noexcept {
   state_->of.point();
   if (type != SOCK_STREAM) return -EPROTONOSUPPORT;
+  if (const int error = state_->want_of_resources(true)) return error;
   auto made = std::make_shared<socket_state>();
   made->family = family;
   const int fd = state_->give_number(std::move(made));
@@ -281,6 +292,7 @@ int network::accept(int fd) const noexcept {
   if (socket->is != socket_state::kind::listening) return -EINVAL;
   if (state_->draws(state_->interrupts)) return -EINTR;
   if (socket->waiting.empty()) return -EAGAIN;
+  if (const int error = state_->want_of_resources(true)) return error;
   if (state_->draws(state_->would_block)) {
     state_->tell_again(socket);
     return -EAGAIN;
@@ -300,6 +312,7 @@ int network::connect(int fd, const sockaddr* address, socklen_t size) const noex
   if (!socket) return -EBADF;
   if (socket->is == socket_state::kind::connected) return -EISCONN;
   if (socket->is == socket_state::kind::connecting) return -EALREADY;
+  if (const int error = net->want_of_resources(false)) return error;
   const endpoint to = endpoint_of(address, size);
   socket->is = socket_state::kind::connecting;
   socket->remote = to;
@@ -344,6 +357,7 @@ std::ptrdiff_t network::receive(int fd, void* into, std::size_t size_bytes) cons
   if (socket->was_reset || socket->reads_no_more) return 0;
   if (size_bytes == 0) return 0;
   if (state_->draws(state_->interrupts)) return -EINTR;
+  if (const int error = state_->want_of_resources(false)) return error;
   if (socket->received.empty()) return socket->peer_has_ended ? 0 : -EAGAIN;
   if (state_->draws(state_->would_block)) {
     state_->tell_again(socket);
@@ -386,6 +400,7 @@ std::ptrdiff_t network::send(int fd, const void* from, std::size_t size_bytes) c
   if (socket->error != 0) return -std::exchange(socket->error, 0);
   if (socket->was_reset || socket->has_ended) return -EPIPE;
   if (net->draws(net->interrupts)) return -EINTR;
+  if (const int error = net->want_of_resources(false)) return error;
   const auto peer = socket->peer.lock();
   if (!peer || peer->reads_no_more) {  // it is gone: the first write is taken, and answered by a reset
     net->send_reset(socket);

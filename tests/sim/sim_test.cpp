@@ -1,5 +1,6 @@
 // Tested: the simulation itself: that it is deterministic, that time is virtual, that a fault of a program is found,
 // told of, made short and replayed.
+#include <cerrno>
 #include <cstdlib>
 #include <set>
 #include <string>
@@ -199,6 +200,53 @@ TEST_CASE("sim: errors of a program are failures of the run", "[sim]") {
   CHECK_THAT(failure_of([] { sim::run({.time_at_most = 1h}, [] { roving::sleep_for(2h); }); }),
              Contains("of virtual time"));
   CHECK_THAT(failure_of([] { sim::run({}, [] { sim::run({}, [] {}); }); }), Contains("inside another"));
+}
+
+// A client that tries again, beside a server that pauses.
+TEST_CASE("sim: calls that find no descriptors and no memory are told of, and all goes on", "[sim]") {
+  std::set<int> seen;
+  unsigned served = 0;
+  sim::exploration how;
+  how.seeds = 200;
+  how.each.network.no_resources = 60;
+  CHECK_NOTHROW(sim::explore(how, [&] {
+    const auto until_it_works = [&](auto&& attempt) {
+      for (;;) {
+        std::error_code error;
+        attempt(error);
+        if (!error) return;
+        seen.insert(error.value());
+        roving::sleep_for(10us);
+      }
+    };
+    roving::tcp_listener listener;
+    until_it_works([&](std::error_code& error) { listener = roving::tcp_listener{{"127.0.0.1", 0}, {}, error}; });
+    roving::serve_options options;
+    options.retry_after = 50us;
+    options.on_accept_error = [&](const std::error_code& error) { seen.insert(error.value()); };
+    options.on_error = [](const std::exception_ptr&) {};
+    auto server = roving::spawn([&] {
+      roving::serve(listener, options, [](roving::tcp_stream stream) {
+        char byte = 0;
+        while (stream.read_some({&byte, 1}) != 0) stream.write_all({&byte, 1});
+      });
+    });
+    for (int i = 0; i < 3; ++i)
+      until_it_works([&](std::error_code& error) {
+        auto stream = roving::tcp_stream::connect(listener.local_endpoint(), error);
+        char byte = 'x';
+        if (!error) stream.write_all({&byte, 1}, error);
+        if (!error) stream.read_exactly({&byte, 1}, error);
+      });
+    ++served;
+    server.cancel();
+    server.join();
+  }));
+  CHECK(served == 200);
+  CHECK(seen.count(EMFILE) == 1);
+  CHECK(seen.count(ENFILE) == 1);
+  CHECK(seen.count(ENOBUFS) == 1);
+  CHECK(seen.count(ENOMEM) == 1);
 }
 
 TEST_CASE("sim: who waits without sleeping keeps nobody out, whatever is chosen", "[sim]") {

@@ -49,6 +49,7 @@ struct network_faults {
   std::optional<unsigned> would_block{};        // a call says EAGAIN, and readiness is told again
   std::optional<unsigned> interrupts{};         // a call says EINTR
   std::optional<unsigned> lost_connections{0};  // a connection is reset as it is used
+  unsigned no_resources = 0;                    // EMFILE, ENFILE, ENOBUFS or ENOMEM, where a call may say that
   std::optional<duration> latency{};            // at most, of what is sent
 };
 
