@@ -41,6 +41,10 @@
 // [count]  Who sleeps or is called is counted in the word first, then the flag is set, release; who takes the flag,
 //          acquire, then counts down: no count falls below zero.
 //
+// [rests]  A shard that wakes, or gets a thread again, says so in its flag, then looks at what the observer has stored;
+// an
+//          observer stores, then calls rests(); all seq_cst: one of the two sees the other (stall_watch.hpp).
+//
 // A task that was woken by its partner on the same shard is not worth a steal if that shard goes on to it soon, and
 // most do. A searcher that came for one and saw it run by its own shard goes to sleep on a *short watch*: it looks
 // again every 50 us, and as long as it does, a lone woken task wakes nobody.
@@ -111,6 +115,12 @@ class basic_idle_set {
   void come_back(unsigned shard) noexcept;
   [[nodiscard]] bool is_absent(unsigned shard) const noexcept {
     return flags_[shard].load(std::memory_order_relaxed) == flag::absent;
+  }
+
+  /// Whether it is asleep, or nobody runs it. For observers: [rests].
+  [[nodiscard]] bool rests(unsigned shard) const noexcept {
+    const flag now = flags_[shard].load(std::memory_order_seq_cst);
+    return now == flag::asleep || now == flag::absent;
   }
 
   // --- the watch
@@ -203,7 +213,7 @@ void basic_idle_set<Atomic>::announce(unsigned shard, bool was_searching) noexce
 
 template <template <class> class Atomic>
 bool basic_idle_set<Atomic>::awake(unsigned shard) noexcept {
-  const flag before = flags_[shard].exchange(flag::awake, std::memory_order_acquire);  // [count]
+  const flag before = flags_[shard].exchange(flag::awake, std::memory_order_seq_cst);  // [count] [rests]
   if (before == flag::asleep) word_.fetch_sub(one_sleeping, std::memory_order_relaxed);
   return before == flag::called;
 }
@@ -219,7 +229,7 @@ template <template <class> class Atomic>
 void basic_idle_set<Atomic>::come_back(unsigned shard) noexcept {
   if (!is_absent(shard)) return;
   absent_.fetch_sub(1, std::memory_order_relaxed);
-  flags_[shard].store(flag::awake, std::memory_order_relaxed);
+  flags_[shard].store(flag::awake, std::memory_order_seq_cst);  // [rests]
 }
 
 template <template <class> class Atomic>

@@ -100,14 +100,14 @@ void stall_watch::run() {
 
 bool stall_watch::some_shard_is_awake() const noexcept {
   for (unsigned i = 0; i < told_.size(); ++i)
-    if (!scheduler_.idle().is_asleep(i) && !scheduler_.idle().is_absent(i)) return true;
+    if (!scheduler_.idle().rests(i)) return true;
   return false;
 }
 
 bool stall_watch::look_around() {
   bool is_any_awake = false;
   for (unsigned i = 0; i < gauges_.size(); ++i) {
-    if (scheduler_.idle().is_asleep(i) || scheduler_.idle().is_absent(i)) {
+    if (scheduler_.idle().rests(i)) {
       gauges_[i].reset();
       continue;
     }

@@ -9,7 +9,7 @@
 // At most one report a slice, and one a second of each shard. The others are counted, and said with the next.
 //
 // [asleep]  the thread stores asleep_, then looks whether a shard is awake; a shard that wakes takes its announcement
-//           back (idle.hpp, S5), then loads asleep_; all seq_cst: one sees the other.
+//           back (idle.hpp, S5, [rests]), then loads asleep_; all seq_cst: one sees the other.
 #pragma once
 
 #include <cstdint>

@@ -288,6 +288,7 @@ class explorer final : public roving::detail::simulator {
   [[nodiscard]] roving::time_point now() const noexcept override { return {}; }
   void slice_begins(unsigned, const struct roving::detail::task_base&) noexcept override {}
   void slice_ends(unsigned) noexcept override {}
+  void timer_ends(roving::time_point) noexcept override {}
 
  private:
   struct choice {

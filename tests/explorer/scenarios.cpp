@@ -281,6 +281,41 @@ struct watch_handed_over : shards_scenario {
   }
 };
 
+// An observer of all shards goes to sleep, and a shard wakes, or gets a thread again: one of the two must see the
+// other.
+struct rests_seen : shards_scenario {
+  explored<bool> observer_sleeps{false};
+  const bool is_absent;
+
+  explicit rests_seen(bool absent) : is_absent{absent} {
+    if (is_absent)
+      idle.leave(1);
+    else
+      idle.announce(1, false);
+  }
+  bool work_is_visible() override { return false; }
+  item* search() override { return nullptr; }
+
+  void thread(unsigned index) override {
+    if (index == 0) {
+      observer_sleeps.store(true, std::memory_order_seq_cst);
+      if (idle.rests(1)) bells[0].wait();
+    } else {
+      if (is_absent)
+        idle.come_back(1);
+      else
+        (void)idle.awake(1);
+      if (observer_sleeps.load(std::memory_order_seq_cst)) bells[0].ring();
+    }
+  }
+};
+struct rests_seen_asleep : rests_seen {
+  rests_seen_asleep() : rests_seen{false} {}
+};
+struct rests_seen_absent : rests_seen {
+  rests_seen_absent() : rests_seen{true} {}
+};
+
 // ---- The inbox ------------------------------------------------------------------------------------------------------
 
 struct inbox_scenario : scenario {
@@ -635,6 +670,8 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(claim_passed_on, "[handover] [pin]", .threads = 3),
       ROVING_SCENARIO(claim_passed_back, "[handover] [pin] [mark]", .threads = 3),
       ROVING_SCENARIO(watch_handed_over, "[watch]", .threads = 2),
+      ROVING_SCENARIO(rests_seen_asleep, "[rests]", .threads = 2),
+      ROVING_SCENARIO(rests_seen_absent, "[rests]", .threads = 2),
       ROVING_SCENARIO(deque_wake_two, "[wake] (b)", .threads = 3, .preemptions_at_most = 2,
                       .spurious_failures_at_most = 0),
   };

@@ -33,7 +33,6 @@ constexpr const char* load_buffering =
     "only load buffering of a read-modify-write would break it, which is not explored";
 constexpr survivor survivors[] = {
     {"idle.hpp call_one: compare_exchange release", std::memory_order_relaxed, load_buffering},
-    {"idle.hpp awake: exchange acquire", std::memory_order_relaxed, load_buffering},
 };
 
 constexpr unsigned full_bound = 3;
