@@ -3,8 +3,8 @@
 //
 // A hook in the runtime's private options is called at each suspension, right before the task leaves its stack. It
 // counts those of one task, the victim, and cancels it at the i-th: at once, so that the cancel is there before the
-// wait is; by a callback on its shard, which finds it parked, or ready and not yet resumed; or by another thread, at
-// any of these moments.
+// wait is; by a callback on its shard, which finds it parked; by callbacks that look until it is ready, and has not
+// gone on; or by another thread, at any of these moments.
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -28,7 +28,7 @@ using test::world;
 
 namespace {
 
-enum class moment { before_it_waits, while_it_waits, any };
+enum class moment { before_it_waits, while_it_waits, before_it_goes_on, any };
 
 const char* name_of(moment when) {
   switch (when) {
@@ -36,6 +36,8 @@ const char* name_of(moment when) {
       return "before it waits";
     case moment::while_it_waits:
       return "while it waits";
+    case moment::before_it_goes_on:
+      return "before it goes on";
     case moment::any:
       break;
   }
@@ -81,8 +83,15 @@ class cancel_at {
       case moment::before_it_waits:
         return cancel();
       case moment::while_it_waits:
-        roving::post([this, keep = target_] { cancel(); });
+        is_posted_ = true;
+        roving::post([this] {
+          cancel();
+          is_posted_ = false;
+        });
         return;
+      case moment::before_it_goes_on:
+        is_posted_ = true;
+        return look_later();
       case moment::any:
         wanted_.set();
         while (!has_begun_.load(std::memory_order_acquire)) std::this_thread::yield();
@@ -90,11 +99,21 @@ class cancel_at {
     }
   }
 
+  /// Whether a callback is on its way, which must not outlive this.
+  [[nodiscard]] bool is_posted() const { return is_posted_; }
   [[nodiscard]] unsigned seen() const { return seen_; }
   [[nodiscard]] bool was_taken() const { return was_taken_; }
 
  private:
   void cancel() { was_taken_ = target_->request_cancel(nullptr); }
+  void look_later() {
+    roving::post([this] {
+      const bool has_ended = victim_.load(std::memory_order_acquire) == nullptr;
+      if (!has_ended && target_->claims.is_parked()) return look_later();
+      if (!has_ended) cancel();
+      is_posted_ = false;
+    });
+  }
 
   const unsigned which_;
   const moment when_;
@@ -104,6 +123,7 @@ class cancel_at {
   std::atomic<bool> fired_{false};
   std::atomic<bool> was_taken_{false};
   std::atomic<bool> has_begun_{false};
+  std::atomic<bool> is_posted_{false};
   roving_test::plain_signal wanted_;
   std::thread other_thread_;
 };
@@ -380,7 +400,7 @@ result run_once(roving::runtime& runtime, std::atomic<cancel_at*>& hook, const p
         const roving::no_cancel hold;  // not even by an error that the test makes
         victim.join();
         cancels.finish();
-        for (int i = 0; i < 3; ++i) roving::yield();  // a callback that comes late
+        while (cancels.is_posted()) roving::yield();
         hook = nullptr;
         seen.suspensions = cancels.seen();
         seen.was_asked = cancels.was_taken();
@@ -402,7 +422,7 @@ result run_once(roving::runtime& runtime, std::atomic<cancel_at*>& hook, const p
       all.event.clear();
       all.changes = 0;
       take_what_is_queued(all);
-      what.steps(all);  // as if nothing had been
+      if (seen.wrong.empty()) what.steps(all);  // as if nothing had been
     });
   });
   if (error) seen.wrong += "; threw " + test::text_of(error);
@@ -414,7 +434,7 @@ result run_once(roving::runtime& runtime, std::atomic<cancel_at*>& hook, const p
 TEST_CASE("faults: each suspension is cancelled", "[faults][suspensions]") {
   const test::bounded bound{120};
   const world where = GENERATE(world{1, false}, world{1, true}, world{2, false}, world{2, true});
-  const moment when = GENERATE(moment::before_it_waits, moment::while_it_waits, moment::any);
+  const moment when = GENERATE(moment::before_it_waits, moment::while_it_waits, moment::before_it_goes_on, moment::any);
   const std::size_t descriptors = test::open_descriptors();
   {
     std::atomic<cancel_at*> current{nullptr};
@@ -443,7 +463,7 @@ TEST_CASE("faults: each suspension is cancelled", "[faults][suspensions]") {
                      << name_of(when) << ": " << wrong);
       CHECK(wrong.empty());
       CHECK(cancelled > 2);
-      test::show("suspensions: %-18s %u shards, %s, %-15s: %3u runs, %3u of them cancelled\n", what.name, where.shards,
+      test::show("suspensions: %-18s %u shards, %s, %-17s: %3u runs, %3u of them cancelled\n", what.name, where.shards,
                  where.is_roving ? "roving" : "pinned", name_of(when), runs, cancelled);
     }
   }
