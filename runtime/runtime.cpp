@@ -69,6 +69,7 @@ detail::scheduler_options detail::checked_options(const options& chosen) {
   made.on_unhandled = chosen.on_unhandled;
   if (chosen.debug) made.slow_slice = chosen.slow_slice;
   made.on_slow_slice = chosen.on_slow_slice;
+  made.debug_thread_local_scan = chosen.debug_thread_local_scan;
   if (chosen.stall_threshold < duration::zero()) refuse("stall_threshold must not be below 0");
   made.stall_threshold = chosen.stall_threshold;
   made.watchdog = chosen.watchdog;

@@ -96,6 +96,7 @@ struct askable_thread::place {
 
 // A server may have blocked all signals before it began.
 void askable_thread::enter() noexcept {
+  is_there_.store(true, std::memory_order_release);
   if (!answers_signals || current_simulator() != nullptr) return;
   const int signal = state.signal.load(std::memory_order_relaxed);
   if (signal == 0) return;
@@ -113,6 +114,7 @@ void askable_thread::enter() noexcept {
 }
 
 void askable_thread::leave() noexcept {
+  is_there_.store(false, std::memory_order_release);
   std::shared_ptr<place> left;
   {
     const std::scoped_lock hold{mutex_};
@@ -153,6 +155,10 @@ void askable_thread::answer(void* registers) noexcept {
   stack_copy& stack = into_->stack;
   for (std::size_t i = 0; i < order.size(); ++i) stack.registers[i] = static_cast<std::uintptr_t>(from[order[i]]);
   stack.was_interrupted = true;
+  // Interrupted in another handler, on the stack for those: that has no end which is known here.
+  const stack_t& for_handlers = static_cast<const ucontext_t*>(registers)->uc_stack;
+  const std::uintptr_t depth = stack.registers[stack_copy::rsp] - reinterpret_cast<std::uintptr_t>(for_handlers.ss_sp);
+  if (depth < for_handlers.ss_size) stack.registers[stack_copy::rsp] = 0;
   this_shard()->say_what_runs(*into_);
   now_.store(phase::answered, std::memory_order_release);  // [answer]
 }
@@ -162,8 +168,8 @@ void askable_thread::answer(void* registers) noexcept {
 answering_handler::answering_handler() noexcept = default;
 answering_handler::~answering_handler() = default;
 struct askable_thread::place {};
-void askable_thread::enter() noexcept {}
-void askable_thread::leave() noexcept {}
+void askable_thread::enter() noexcept { is_there_.store(true, std::memory_order_release); }
+void askable_thread::leave() noexcept { is_there_.store(false, std::memory_order_release); }
 bool askable_thread::ask(thread_answer&) noexcept { return false; }
 void askable_thread::answer(void*) noexcept {}
 

@@ -7,10 +7,8 @@
 //       answered -> free                                     writes the answer
 //       or, when it takes too long: asked -> free            answers -> answered
 //
-// I1  The answer belongs to the asker, but from `answers` to `answered` to the handler. Only one asks at a time
-// (mutex_). I2  A signal that comes late finds no question, and does nothing. It is not lost for the next: the question
-// is there
-//     when it comes.
+// I1  The answer belongs to the asker, but from `answers` to `answered` to the handler. One asks at a time (mutex_).
+// I2  A signal that comes late finds no question, and does nothing; or it finds the next one, and answers that.
 //
 // [answer]  the handler stores answered, release -> the asker loads it, acquire.
 //
@@ -47,6 +45,7 @@ class answering_handler {
 struct thread_answer {
   future_reference<task_base> task;  // null: the loop, or a callback
   std::uint64_t slices = 0;          // the shard's counter
+  bool is_in_parker = false;         // has nothing to do
   bool has_stack = false;            // false in the middle of a switch
   stack_copy stack;
 };
@@ -62,6 +61,9 @@ class askable_thread {
   void enter() noexcept;
   void leave() noexcept;
 
+  /// Whether a thread is between enter() and leave(), also where none answers. Any thread.
+  [[nodiscard]] bool is_there() const noexcept { return is_there_.load(std::memory_order_acquire); }
+
   /// Any thread, the asked one too. Waits for the answer, for 100 ms at most. False when nobody is there, or nobody
   /// answers.
   [[nodiscard]] bool ask(thread_answer& answer) noexcept;
@@ -74,6 +76,7 @@ class askable_thread {
 
   struct place;  // which thread, and what its signal mask was
 
+  std::atomic<bool> is_there_{false};
   std::mutex mutex_;
   std::shared_ptr<place> thread_;  // guarded by mutex_
   thread_answer* into_ = nullptr;  // I1

@@ -19,6 +19,7 @@
 
 #include "scheduler/blocking_pool.hpp"
 #include "scheduler/current.hpp"
+#include "scheduler/simulator.hpp"
 #include "scheduler/symbols.hpp"
 #include "scheduler/task_report.hpp"
 #include "scheduler/this_shard.hpp"
@@ -500,7 +501,8 @@ std::string scheduler::dump() {
   if (is_closed()) return {};
   stack_copies room;
   std::vector<task_sight> seen;
-  for (auto& task : live_tasks()) seen.push_back(look_at(std::move(task), &room));
+  const bool is_real = current_simulator() == nullptr;  // else each build has the same text
+  for (auto& task : live_tasks()) seen.push_back(look_at(std::move(task), is_real ? &room : nullptr));
   std::string shards;
   symbol_table names;
   thread_answer answer;
@@ -512,6 +514,8 @@ std::string scheduler::dump() {
       shards += " sleeps\n";
     } else if (!askable_[i].ask(answer)) {
       shards += " is awake and does not answer\n";
+    } else if (answer.is_in_parker) {
+      shards += " is about to wake\n";
     } else if (!answer.task) {
       shards += " runs its loop, or a callback\n";
       if (answer.has_stack) shards += describe_calls(calls_on(answer.stack), names);

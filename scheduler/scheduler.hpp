@@ -49,7 +49,8 @@ struct scheduler_options {
   std::function<void(const std::string& names)> on_shutdown_stuck;  // empty: abort
   std::optional<duration> slow_slice;                               // debug mode: what takes longer is reported
   slow_slice_handler on_slow_slice;
-  duration stall_threshold{};  // 0: no reports
+  bool debug_thread_local_scan = false;  // in debug mode
+  duration stall_threshold{};            // 0: no reports
   bool watchdog = false;
   stall_handler on_stall;
   unsigned blocking_threads_at_most = 64;

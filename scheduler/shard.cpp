@@ -73,6 +73,7 @@ void shard::begin_thread(std::optional<unsigned> core) noexcept {
   loop_.adopt_thread();
   set_this_shard(this);
   asked().enter();
+  if (debug_) check_.begin_thread(scheduler_.options().debug_thread_local_scan);
 }
 
 void shard::end_thread() noexcept {
@@ -301,8 +302,10 @@ context& shard::next_context(fiber& leaving) noexcept {
 void shard::leave(after_switch after, void* argument) noexcept {
   fiber& self = *current_;
   slice_of_task_ended(*self.active);
-  if (debug_ && scheduler_.options().on_suspension) [[unlikely]]
-    scheduler_.options().on_suspension(*self.active);
+  if (debug_) [[unlikely]] {
+    if (scheduler_.options().on_suspension) scheduler_.options().on_suspension(*self.active);
+    check_.look(scheduler_, *self.active, self);
+  }
   context& next = next_context(self);
   if (&next == &self.place) {
     ROVING_ASSERT(after == nullptr);  // what parks can't be ready
@@ -360,12 +363,14 @@ void shard::run_eagerly(task_base& task) noexcept {
   fiber* const self = current_;
   context& from = self != nullptr ? self->place : loop_;
   const time_point began = slice_began_;
+  const suspension_check::held_mutexes held = debug_ ? check_.take_held() : suspension_check::held_mutexes{};
   next->return_to = &from;
   next->return_fiber = self;
   current_ = next;
   count_slice();
   from.switch_to(next->place, anchor_, nullptr, nullptr);
   slice_began_ = began;  // who waited for its first step is still in its own
+  if (debug_) check_.put_back(held);
 }
 
 bool shard::has_time_for_one_inline() noexcept {
@@ -583,7 +588,9 @@ void shard::sleep() noexcept {
     if (scheduler_.shard_count() > 1 && take_the_watch(lively))
       until = std::min(until, time_after(now(), lively ? short_watch_interval : scheduler_.options().watch_interval));
     count(sleeps_);
+    in_parker_.store(true, std::memory_order_relaxed);
     parker_->wait(until, found);
+    in_parker_.store(false, std::memory_order_relaxed);
     searching_ = idle.awake(index_);
     scheduler_.stalls().shard_woke();
     if (watching_) look_at_the_others();
@@ -737,31 +744,34 @@ void shard::look_at_the_others() noexcept {
     const bool overdue =
         watched_slices_[i] == slices && !scheduler_.idle().is_asleep(i) && !scheduler_.idle().is_absent(i);
     watched_slices_[i] = slices;
-    if (!overdue) {
+    if (!overdue || other.is_in_parker())
       gauges_[i].reset();
-      continue;
-    }
-    if (stall_watch& stalls = scheduler_.stalls(); stalls.is_on())
+    else if (stall_watch& stalls = scheduler_.stalls(); stalls.is_on())
       if (const auto held_for = gauges_[i].look(slices, now(), stalls.threshold())) stalls.tell(i, slices, *held_for);
-    service(other);
+    if (overdue) service(other);
   }
 }
 
 askable_thread& shard::asked() noexcept { return scheduler_.thread_of(index_); }
 
-// In a signal handler, wherever this thread was: what is read here is written one word at a time.
+// In a signal handler, wherever this thread was: what is read here is written one word at a time. In the middle of a
+// switch current_ is not where the stack pointer is; nothing is copied then.
 void shard::say_what_runs(thread_answer& answer) const noexcept {
   answer.slices = slices_.load(std::memory_order_relaxed);
+  answer.is_in_parker = is_in_parker();
   const std::uintptr_t at = answer.stack.registers[stack_copy::rsp];
-  const fiber* const on = current_;
+  std::uintptr_t begin = 0;
   std::uintptr_t end = loop_frame_;
+  const fiber* const on = current_;
   if (on != nullptr) {
     task_base* const task = on->active;
     if (task != nullptr && task->try_add_reference()) answer.task = future_reference<task_base>{task};
+    begin = reinterpret_cast<std::uintptr_t>(on->memory.limit);
     end = reinterpret_cast<std::uintptr_t>(on->memory.top);
-    if (at < reinterpret_cast<std::uintptr_t>(on->memory.limit)) return;
+  } else if (scheduler_.stacks().holds(reinterpret_cast<const void*>(at))) {
+    return;
   }
-  answer.has_stack = at < end && end - at <= maximum_stack_size_bytes;
+  answer.has_stack = at != 0 && at >= begin && at < end;
   if (answer.has_stack) answer.stack.copy_memory(end);
 }
 

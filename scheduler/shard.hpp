@@ -47,6 +47,7 @@
 #include "scheduler/slab.hpp"
 #include "scheduler/stack.hpp"
 #include "scheduler/stall_watch.hpp"
+#include "scheduler/suspension_check.hpp"
 #include "scheduler/thread.hpp"
 #include "scheduler/timers.hpp"
 
@@ -211,6 +212,12 @@ class shard {
   [[nodiscard]] shard_counters counters() const noexcept;
   [[nodiscard]] std::uint64_t slices() const noexcept { return slices_.load(std::memory_order_relaxed); }
 
+  /// Blocked with nothing to do. May be so for a while after somebody woke it, where threads wait for cores.
+  [[nodiscard]] bool is_in_parker() const noexcept { return in_parker_.load(std::memory_order_relaxed); }
+
+  /// Debug mode: what is looked for in a task that suspends; null otherwise. Its thread only.
+  [[nodiscard]] suspension_check* check() noexcept { return debug_ ? &check_ : nullptr; }
+
   /// Its thread, as others ask it.
   [[nodiscard]] askable_thread& asked() noexcept;
 
@@ -312,6 +319,7 @@ class shard {
   random_source random_;
   std::unique_ptr<parker> parker_;
   shard_locals locals_;
+  suspension_check check_;
   std::vector<lone_sight> sights_;
   std::vector<std::uint64_t> watched_slices_;
   std::vector<slice_gauge> gauges_;
@@ -328,6 +336,7 @@ class shard {
   atomic<std::uint64_t> polls_{0};
   atomic<std::uint64_t> sleeps_{0};
   atomic<std::uint64_t> wakes_{0};
+  atomic<bool> in_parker_{false};
 
   // --- shared
   alignas(64) inbox<ready_node> inbox_;

@@ -317,6 +317,15 @@ const stack* stack_pool::overflowed_at(const void* address) const noexcept {
   return nullptr;
 }
 
+bool stack_pool::holds(const void* address) const noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  // [publish]
+  for (const reservation* each = newest_reservation_.load(std::memory_order_acquire); each != nullptr;
+       each = each->older)
+    if (at - reinterpret_cast<std::uintptr_t>(each->begin) < each->size_bytes) return true;
+  return false;
+}
+
 stack_counters stack_pool::counters() const {
   const std::scoped_lock hold{mutex_};
   return counters_;

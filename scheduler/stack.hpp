@@ -130,6 +130,9 @@ class stack_pool {
   // else.
   [[nodiscard]] const stack* overflowed_at(const void* address) const noexcept;
 
+  // Whether `address` is in any of the reservations. Async-signal-safe, as above.
+  [[nodiscard]] bool holds(const void* address) const noexcept;
+
   [[nodiscard]] stack_counters counters() const;
 
  private:

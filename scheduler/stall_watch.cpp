@@ -112,6 +112,10 @@ bool stall_watch::look_around() {
       continue;
     }
     is_any_awake = true;
+    if (scheduler_.at(i).is_in_parker()) {
+      gauges_[i].reset();
+      continue;
+    }
     const std::uint64_t slices = scheduler_.at(i).slices();
     if (const auto held_for = gauges_[i].look(slices, scheduler_.now(), threshold_)) report(i, {slices, *held_for});
   }
@@ -119,13 +123,17 @@ bool stall_watch::look_around() {
 }
 
 void stall_watch::report(unsigned shard, const sighting& seen) {
-  if (reported_[shard] == seen.slices) return;  // the other one who looks has seen it too
+  askable_thread& thread = scheduler_.thread_of(shard);
+  if (reported_[shard] == seen.slices || !thread.is_there()) return;  // the other one who looks has seen it too
   reported_[shard] = seen.slices;
   const auto unreported = limits_[shard].admit(scheduler_.now());
   if (!unreported) return;
   thread_answer answer;
-  const bool answered = scheduler_.thread_of(shard).ask(answer);
-  if (answered && answer.slices != seen.slices) return;  // it has ended
+  const bool answered = thread.ask(answer);
+  if (scheduler_.at(shard).slices() != seen.slices || scheduler_.at(shard).is_in_parker()) {  // it has ended
+    limits_[shard].take_back(*unreported);
+    return;
+  }
   stall what;
   what.shard = shard;
   what.held_for = seen.held_for;

@@ -69,6 +69,12 @@ class report_limit {
     return std::exchange(held_back_, 0);
   }
 
+  /// What admit() let through came to nothing.
+  void take_back(std::uint64_t held_back) noexcept {
+    last_.reset();
+    held_back_ = held_back;
+  }
+
  private:
   duration between_;
   std::optional<time_point> last_;

@@ -27,7 +27,8 @@ struct symbol_table::file {
   std::uintptr_t base = 0;
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
-  std::vector<symbol> symbols;  // by address
+  std::vector<symbol> symbols;        // functions, by address
+  std::vector<symbol> thread_locals;  // in no order; `begin` is the offset
   std::string names;
 
   void read();
@@ -94,6 +95,8 @@ void symbol_table::file::read() {
       !read_at(from, strings.sh_offset, names.data(), names.size()))
     return;
   for (const Elf64_Sym& each : all) {
+    if (ELF64_ST_TYPE(each.st_info) == STT_TLS && each.st_shndx != SHN_UNDEF && each.st_name < names.size())
+      thread_locals.push_back({each.st_value, each.st_size, each.st_name});
     const bool is_function = ELF64_ST_TYPE(each.st_info) == STT_FUNC || ELF64_ST_TYPE(each.st_info) == STT_GNU_IFUNC;
     if (is_function && each.st_shndx != SHN_UNDEF && each.st_size != 0 && each.st_name < names.size())
       symbols.push_back({each.st_value, each.st_size, each.st_name});
@@ -164,6 +167,14 @@ std::string symbol_table::text_of(std::uintptr_t address) {
   const file::symbol& symbol = *--after;
   if (offset - symbol.begin >= symbol.size_bytes) return "?" + place;
   return readable(in->names.c_str() + symbol.name) + "+" + hexadecimal(offset - symbol.begin) + place;
+}
+
+std::string symbol_table::describe_thread_local(std::uintptr_t address, std::uintptr_t offset) {
+  const file* const in = file_of(address);
+  if (in == nullptr) return "?";
+  for (const file::symbol& each : in->thread_locals)
+    if (offset - each.begin < each.size_bytes) return readable(in->names.c_str() + each.name) + " (" + in->shown + ")";
+  return "? (" + in->shown + ", offset " + hexadecimal(offset) + ")";
 }
 
 }  // namespace roving::detail

@@ -24,6 +24,9 @@ class symbol_table {
   /// with the offset there, as addr2line takes it. No address of memory, so the same program gives the same text.
   [[nodiscard]] const std::string& describe(std::uintptr_t address);
 
+  /// "cache (server)": the thread-local variable at that offset of those of the file in which `address` lies.
+  [[nodiscard]] std::string describe_thread_local(std::uintptr_t address, std::uintptr_t offset);
+
  private:
   struct file;
   [[nodiscard]] file* file_of(std::uintptr_t address);

@@ -46,6 +46,16 @@ thread_locals exchange_thread_locals(const thread_locals& now) noexcept {
   *place = now;
 }
 
+[[gnu::noinline]] bool is_thread_local_of_ours(std::uintptr_t address) noexcept {
+  const auto is_in = [address](const auto& variable) {
+    return address - reinterpret_cast<std::uintptr_t>(&variable) < sizeof variable;
+  };
+#if defined(ROVING_SIMULATION)
+  if (is_in(simulator_of_this_thread)) return true;
+#endif
+  return is_in(shard_of_this_thread) || is_in(context_of_plain_thread);
+}
+
 [[gnu::noinline]] context_values*& context_of_this_thread() noexcept {
   context_values** place = &context_of_plain_thread.values;
   asm volatile("" : "+r"(place));

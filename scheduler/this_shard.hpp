@@ -6,6 +6,8 @@
 // and never keep what it returned across.
 #pragma once
 
+#include <cstdint>
+
 #include <roving/detail/context_values.hpp>
 #include <roving/detail/ready_node.hpp>
 
@@ -15,6 +17,9 @@ namespace roving::detail {
 [[nodiscard]] shard* this_shard() noexcept;
 
 void set_this_shard(shard* now) noexcept;
+
+/// Whether it lies in what the calling thread has here.
+[[nodiscard]] bool is_thread_local_of_ours(std::uintptr_t address) noexcept;
 
 /// What the calling thread has here. For a simulation, whose threads take turns on one.
 struct thread_locals {

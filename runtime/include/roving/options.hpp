@@ -48,6 +48,9 @@ struct options {
   bool watchdog = false;     // a thread of its own looks for stalls: with one shard, or where all are busy
   stall_handler on_stall{};  // empty: some lines on stderr
   bool debug = false;        // reports what holds its shard for `slow_slice` or longer
+  // With debug: roving tasks that suspend are searched for addresses of thread-local variables. Slow, and a suspicion:
+  // a word that an earlier call left on the stack looks the same. Told to on_unhandled
+  bool debug_thread_local_scan = false;
   duration slow_slice = std::chrono::milliseconds{100};
   slow_slice_handler on_slow_slice{};  // empty: a line on stderr
 };
