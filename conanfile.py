@@ -20,7 +20,12 @@ class RovingConan(ConanFile):
     topics = ("fibers", "event-loop", "asyncio", "work-stealing", "epoll", "server", "concurrency")
     package_type = "library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"shared": [True, False], "fPIC": [True, False], "with_tbb": [True, False], "with_simulation": [True, False]}
+    options = {
+        "shared": [True, False],
+        "fPIC": [True, False],
+        "with_tbb": [True, False],
+        "with_simulation": [True, False],
+    }
     default_options = {"shared": False, "fPIC": True, "with_tbb": True, "with_simulation": True}
     implements = ["auto_shared_fpic"]
     exports_sources = ("CMakeLists.txt", "LICENSE", "cmake/*", "scheduler/*", "sync/*", "io/*", "runtime/*")

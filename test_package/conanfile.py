@@ -1,3 +1,5 @@
+"""Uses the package that ../conanfile.py has just made: a server and a client talk."""
+
 import os
 
 from conan import ConanFile
