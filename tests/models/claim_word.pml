@@ -5,16 +5,16 @@
  * What is modelled: the two ways to park (armed under the lock of what is waited for, or opened, then committed), waits
  * that a cancel can claim and those that it can't; each operation on the word, which is one compare-exchange that
  * succeeds, is one step. `departing` is the shard that goes on after the task's stack is left: what it does comes after
- * that, and the task may run elsewhere meanwhile, as soon as `entering` has taken it. A timer may be late for as long as it likes, which is more than the
- * code's own timers may: the epoch alone has to see to it.
+ * that, and the task may run elsewhere meanwhile, as soon as `entering` has taken it. A timer may be late for as long
+ * as it likes, which is more than the code's own timers may: the epoch alone has to see to it.
  *
  * Left out: waits that pass a cancel on, and pins (cancel_on_its_way.pml); uncancel(); the messages of cancels; how a
  * task gets from ready to running (`ready` may be taken by any shard). Delayed stores: every change of the word is a
  * read-modify-write.
  *
- * Checked: the task is made ready once a wait, and never entered while its stack is in use; a wait ends by its own event
- * or timer; what was granted is known to the task; each cancel that was taken is thrown, and two before the throw are
- * one; no wake-up is lost (invalid end states).
+ * Checked: the task is made ready once a wait, and never entered while its stack is in use; a wait ends by its own
+ * event or timer; what was granted is known to the task; each cancel that was taken is thrown, and two before the throw
+ * are one; no wake-up is lost (invalid end states).
  *
  * Each of these, defined, breaks it and must be refuted:
  *   CLAIM_IN_TWO_STEPS           claim() looks, then stores (planted)

@@ -1,14 +1,14 @@
 /* The deque of scheduler/deque.hpp: its owner and two thieves, on a machine that delays stores as x86 does (TSO).
  *
- * What is modelled: push(), pop() and steal(), each load, store and compare-exchange one step; a deque of two places, so
- * that slots are written over; the owner taking the oldest by steal(), as it does with woken tasks and where it spills.
- * The owner's stores pass through a buffer (`memory` brings them to where thieves see them); a store that is seq_cst
- * waits until the buffer is empty, and so does a compare-exchange. Thieves have no plain stores. What the owner wrote it
- * reads back itself (I1), so it has a copy of its own.
+ * What is modelled: push(), pop() and steal(), each load, store and compare-exchange one step; a deque of two places,
+ * so that slots are written over; the owner taking the oldest by steal(), as it does with woken tasks and where it
+ * spills. The owner's stores pass through a buffer (`memory` brings them to where thieves see them); a store that is
+ * seq_cst waits until the buffer is empty, and so does a compare-exchange. Thieves have no plain stores. What the owner
+ * wrote it reads back itself (I1), so it has a copy of its own.
  *
- * Left out: thief_lock_, which lets one thief at a time to a victim (two are harder); looks_empty() and its part in going
- * to sleep, which sleep_wake.pml has; loads out of order, which x86 does not have (tests of the template in C++ are for
- * what the language allows beyond).
+ * Left out: thief_lock_, which lets one thief at a time to a victim (two are harder); looks_empty() and its part in
+ * going to sleep, which sleep_wake.pml has; loads out of order, which x86 does not have (tests of the template in C++
+ * are for what the language allows beyond).
  *
  * Checked: each element is taken once; none is left when its owner finds nothing; I2.
  *

@@ -5,12 +5,11 @@
  *
  * What is modelled: begin_completion(), finish() and publish(), node by node; subscribing and unsubscribing under the
  * spin lock; the task's wait, opened under the lock and committed after it; the thread's mutex and condition; the
- * references. The nodes of task and thread lie on their stacks: they are there
- * as long as the call.
+ * references. The nodes of task and thread lie on their stacks: they are there as long as the call.
  *
- * Left out: cancels of who waits (claim_word.pml, cancel_on_its_way.pml); the way of the callback to its shard, which is
- * an inbox, through a gate (inbox.pml, stop.pml). Delayed stores: status_ is stored with release, after the value; x86
- * keeps the order of stores, and the reader needs no other.
+ * Left out: cancels of who waits (claim_word.pml, cancel_on_its_way.pml); the way of the callback to its shard, which
+ * is an inbox, through a gate (inbox.pml, stop.pml). Delayed stores: status_ is stored with release, after the value;
+ * x86 keeps the order of stores, and the reader needs no other.
  *
  * Checked: it is completed once; who sees that it is done sees the value; all who wait are told, once (a lost one is an
  * invalid end state); a callback is called or removed; no node, signal or future is touched once it is gone, and the

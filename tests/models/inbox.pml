@@ -6,12 +6,13 @@
  * as soon as it was run, while another producer still has it in mind as the newest; a roving producer that sends from
  * another shard, moves to the owner and appends there.
  *
- * Left out: weak failures of the compare-exchange (they only go round once more); the idle word, searching and the watch
- * (sleep_wake.pml); stores that are delayed: push() and the announcement are read-modify-writes or seq_cst, which on x86
- * drain what is delayed, and LOOK_FIRST is what would come of one that does not.
+ * Left out: weak failures of the compare-exchange (they only go round once more); the idle word, searching and the
+ * watch (sleep_wake.pml); stores that are delayed: push() and the announcement are read-modify-writes or seq_cst, which
+ * on x86 drain what is delayed, and LOOK_FIRST is what would come of one that does not.
  *
- * Checked: each message is run once for each time it was sent, and in the order of its producer, also of one that moved;
- * a node is in one list at a time; the owner does not sleep beside a message (it would never end: an invalid end state).
+ * Checked: each message is run once for each time it was sent, and in the order of its producer, also of one that
+ * moved; a node is in one list at a time; the owner does not sleep beside a message (it would never end: an invalid end
+ * state).
  *
  * Each of these, defined, breaks it and must be refuted:
  *   INBOX_NEWEST_FIRST         drain() does not turn the list round (planted)

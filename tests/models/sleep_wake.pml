@@ -1,22 +1,30 @@
 /* The sleep/wake protocol of scheduler/idle.hpp, for three shards, checked over all interleavings.
  *
  * What is modelled: inboxes, roving work that everybody sees, the idle word (how many sleep, how many search), the
- * shards' flags, bells, a searcher that is called and one that searches by itself, chaining, and a promise that is taken
- * back. Each atomic operation of the code is one step here. A task may run for ever, so that its shard never looks at
- * anything again: what is left must be found by the others. The watch is left out: it would find what is lost here,
- * later.
+ * shards' flags, bells, a searcher that is called and one that searches by itself, chaining, and a promise that is
+ * taken back. Each atomic operation of the code is one step here. A task may run for ever, so that its shard never
+ * looks at anything again: what is left must be found by the others. The watch is left out: it would find what is lost
+ * here, later.
  *
  * Checked when nothing can move any more: no shard that could run has something in its inbox, and no roving work is
  * left while a shard sleeps.
  *
+ * With SMALL defined there is one piece of roving work instead of two: that is explored in a minute.
+ *
  * Each of these, defined, breaks the protocol and must be refuted:
- *   NO_SECOND_LOOK     sleep without looking once more after the announcement
- *   LOOK_FIRST         the look comes before the announcement
- *   MESSAGE_NO_WAKE    a message does not wake a sleeper
- *   FOUND_ALONE        who finds work at the second look takes it, and does not look whether there is more
- *   NO_CHAIN           a searcher that found work does not look whether there is more
- *   ANYBODY_AWAKE      a producer wakes nobody as long as one shard is awake
+ *   SLEEP_WITHOUT_SECOND_LOOK  sleep without looking once more after the announcement (planted)
+ *   LOOK_FIRST                 the look comes before the announcement
+ *   MESSAGE_WITHOUT_WAKE       a message does not wake a sleeper (planted)
+ *   ROVING_WITHOUT_CALL        who publishes roving work calls nobody (planted)
+ *   FOUND_ALONE                who finds work at the second look takes it, and does not look whether there is more
+ *   NO_CHAIN                   a searcher that found work does not look whether there is more
+ *   ANYBODY_AWAKE              a producer wakes nobody as long as one shard is awake
  */
+#ifdef SMALL
+#define PUBLISHED 1
+#else
+#define PUBLISHED 2
+#endif
 #define SHARDS 3
 #define AWAKE 0
 #define ASLEEP 1
@@ -88,8 +96,8 @@ inline stop_searching(last, candidate, called, go_on) {
   atomic { searching--; last = (searching == 0) }
 #ifndef NO_CHAIN
   if
-  :: last && tasks > 0 -> call_one(candidate, called, go_on)
-  :: else
+  :: atomic { last && tasks > 0 -> last = false } call_one(candidate, called, go_on)
+  :: atomic { !last || tasks == 0 -> last = false }
   fi
 #endif
 }
@@ -98,8 +106,8 @@ inline stop_searching(last, candidate, called, go_on) {
 inline wake_up(before) {
   atomic { before = flag[me]; flag[me] = AWAKE }
   if
-  :: before == ASLEEP -> sleeping--
-  :: before == CALLED -> is_searcher = true
+  :: atomic { before == ASLEEP -> sleeping--; before = 0 }
+  :: atomic { before == CALLED -> is_searcher = true; before = 0 }
   :: else
   fi
 }
@@ -174,7 +182,7 @@ turn:
   }
   flag[me] = ASLEEP;
   /* S3 */
-#if defined(NO_SECOND_LOOK)
+#if defined(SLEEP_WITHOUT_SECOND_LOOK)
   found = false;
 #elif !defined(LOOK_FIRST)
   found = (inbox[me] > 0);
@@ -195,9 +203,8 @@ turn:
     :: else
     fi
 #endif
-  :: else ->
+  :: atomic { !found -> blocked[me] = true }
     /* S4 */
-    blocked[me] = true;
 end_asleep:
     atomic { bell[me] -> bell[me] = false; blocked[me] = false }
     wake_up(before)
@@ -224,16 +231,18 @@ end_asleep:
 end_stuck: skip
 }
 
-/* A thread from outside, or a task on some shard, that publishes roving work twice. */
+/* A thread from outside, or a task on some shard, that publishes roving work. */
 proctype publisher() {
   bool called, go_on;
   byte candidate;
-  byte left = 2;
+  byte left = PUBLISHED;
   do
   :: left > 0 ->
     left--;
     tasks++;                            /* P1 */
+#ifndef ROVING_WITHOUT_CALL
     call_one(candidate, called, go_on)  /* P2, P3 */
+#endif
   :: else -> break
   od
 }
@@ -251,7 +260,7 @@ proctype sender(byte to) {
     }
   :: else
   fi;
-#ifndef MESSAGE_NO_WAKE
+#ifndef MESSAGE_WITHOUT_WAKE
   if
   :: must_wake -> sleeping--; bell[to] = true
   :: else

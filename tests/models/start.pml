@@ -6,8 +6,8 @@
  * report, which lies on the starter's stack; a constructor that fails half way, and stops what has begun; one that
  * succeeds, and a runtime that ends at once. A parker keeps a wake() for the wait that comes next.
  *
- * Left out: what shards do when they have something to do (sleep_wake.pml, stop.pml). Delayed stores: is_there_ is under
- * a mutex, stopping_ is seq_cst and followed by a system call.
+ * Left out: what shards do when they have something to do (sleep_wake.pml, stop.pml). Delayed stores: is_there_ is
+ * under a mutex, stopping_ is seq_cst and followed by a system call.
  *
  * Checked: the constructor ends, and after it no thread runs if it failed; threads touch neither a report nor a shard
  * that is gone; who has failed is not waited for. What waits for ever is an invalid end state.

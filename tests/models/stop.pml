@@ -1,16 +1,17 @@
 /* The end of a runtime: scheduler::close() and what it needs of the shards (scheduler/scheduler.cpp, shard::run(),
  * shard::sleep(), allocate_task(), scheduler/gate.hpp). Three shards, and a plain thread that posts to one of them.
  *
- * The story: task A is parked on shard 1. close() cancels it, it cleans up and ends. Meanwhile a callback comes in by the
- * door of shard 1 or 2; it spawns task B there, which spawns task C on the other of the two and ends, as C does.
+ * The story: task A is parked on shard 1. close() cancels it, it cleans up and ends. Meanwhile a callback comes in by
+ * the door of shard 1 or 2; it spawns task B there, which spawns task C on the other of the two and ends, as C does.
  *
- * What is modelled: the counts of spawned and finished tasks, read one by one; cancelling and waiting, in rounds; waiting
- * until no task lives, and who wakes shard 0 then; the flags closed_, stopping_ and callbacks_may_spawn_; the
+ * What is modelled: the counts of spawned and finished tasks, read one by one; cancelling and waiting, in rounds;
+ * waiting until no task lives, and who wakes shard 0 then; the flags closed_, stopping_ and callbacks_may_spawn_; the
  * doors; generations; the threads that are stopped, woken and joined; what is dropped at last.
  *
- * Left out: searching and roving work (sleep_wake.pml); the deadline; generators and pools, which are waited for as tasks
- * are; how a cancel reaches a task (claim_word.pml) and how the end of a task is told (future.pml). Delayed stores: the
- * counts are plain stores; between them and the look at who sleeps (or at callbacks_may_spawn_) lies a read-modify-write.
+ * Left out: searching and roving work (sleep_wake.pml); the deadline; generators and pools, which are waited for as
+ * tasks are; how a cancel reaches a task (claim_word.pml) and how the end of a task is told (future.pml). Delayed
+ * stores: the counts are plain stores; between them and the look at who sleeps (or at callbacks_may_spawn_) lies a
+ * read-modify-write.
  *
  * Checked: no task lives when the runtime is closed, and none is dropped; cleanup can spawn; a callback that came in is
  * run or dropped, once; nobody touches a shard that is gone; close() returns (else an invalid end state).
@@ -72,9 +73,8 @@ byte dropped;
   byte node, generation, remaining;                                                     \
   short sum
 
-/* shard::wake_if_asleep(). In one step: sleep_wake.pml has what lies between the flag and the bell. A
- * bell that comes for a sleep which was called off is silenced here; the code keeps it for the next sleep, which it ends
- * early. */
+/* shard::wake_if_asleep(). In one step: sleep_wake.pml has what lies between the flag and the bell. A bell that comes
+ * for a sleep which was called off is silenced here; the code keeps it for the next sleep, which it ends early. */
 inline wake_if_asleep(to) {
   atomic {
     if
@@ -220,8 +220,8 @@ inline run_loop() {
   atomic { stop_requested = (me != 0 && stop_requested); is_over = false }
 }
 
-/* shard::drop_what_is_left(), which close() calls once the threads are joined: nobody else is there any more, so that it
- * comes to the same if each does it itself. */
+/* shard::drop_what_is_left(), which close() calls once the threads are joined: nobody else is there any more, so that
+ * it comes to the same if each does it itself. */
 inline drop_what_is_left() {
   drain_inbox();
   do

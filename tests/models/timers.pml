@@ -1,13 +1,13 @@
-/* Timers of roving tasks: shard::set_timer(), cancel_timer() and expire_roving_timers() (scheduler/shard.cpp) around the
- * wheel and its batches (scheduler/timers.cpp). Shard 1 has the timers of two tasks; shard 2 services it when it is
+/* Timers of roving tasks: shard::set_timer(), cancel_timer() and expire_roving_timers() (scheduler/shard.cpp) around
+ * the wheel and its batches (scheduler/timers.cpp). Shard 1 has the timers of two tasks; shard 2 services it when it is
  * stuck; events come from anywhere, and the tasks go on anywhere.
  *
- * What is modelled: the lock of the timers; a wheel that gives a batch in order of deadline, from which one can still be
- * taken out; timers that lie on the stacks of their tasks and are claimed under the lock; a clock that goes on at any
- * moment; the owner that takes turns, sleeps until the next deadline, or is stuck for ever.
+ * What is modelled: the lock of the timers; a wheel that gives a batch in order of deadline, from which one can still
+ * be taken out; timers that lie on the stacks of their tasks and are claimed under the lock; a clock that goes on at
+ * any moment; the owner that takes turns, sleeps until the next deadline, or is stuck for ever.
  *
- * Left out: the slots of the wheel (tests/scheduler/timers_test.cpp); epochs (claim_word.pml). A servicer looks again and
- * again; here only when there is something to find, since the rest changes nothing. Delayed stores:
+ * Left out: the slots of the wheel (tests/scheduler/timers_test.cpp); epochs (claim_word.pml). A servicer looks again
+ * and again; here only when there is something to find, since the rest changes nothing. Delayed stores:
  * has_roving_timers_ may be seen late by a servicer, which looks again; all else is under the lock.
  *
  * Checked: no timer is early; those of a batch end their waits in order; nobody touches a timer whose task has gone on;
