@@ -16,7 +16,7 @@
  *   LOOK_FIRST                 the look comes before the announcement
  *   MESSAGE_WITHOUT_WAKE       a message does not wake a sleeper (planted)
  *   ROVING_WITHOUT_CALL        who publishes roving work calls nobody (planted)
- *   FOUND_ALONE                who finds work at the second look takes it, and does not look whether there is more
+ *   FOUND_ALONE                who finds work at the second look takes it, and does not look for more (planted)
  *   NO_CHAIN                   a searcher that found work does not look whether there is more
  *   ANYBODY_AWAKE              a producer wakes nobody as long as one shard is awake
  */
