@@ -57,6 +57,7 @@ void stall_watch::wake() noexcept {
 }
 
 void stall_watch::stop() noexcept {
+  if (!is_on()) return;
   std::unique_ptr<started_thread> ending;
   {
     const std::lock_guard guard{mutex_};
