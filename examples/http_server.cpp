@@ -640,7 +640,7 @@ class connection {
     may_take_until(site_.tick() + std::min<std::uint32_t>(site_.timeout_ticks, 5));
     shut(roving::direction::write);
     std::error_code error;
-    std::size_t left = largest_body_bytes;
+    std::size_t left = 16 * largest_body_bytes;
     while (left != 0) {
       const roving::mutable_buffer discarded{buffer_.prepare(first_read_bytes).data(), first_read_bytes};
       const std::size_t bytes = stream_.next_layer().read_some(discarded, error);

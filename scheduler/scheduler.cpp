@@ -15,6 +15,7 @@
 #include <roving/detail/assert.hpp>
 #include <roving/detail/make_error.hpp>
 #include <roving/detail/planted.hpp>
+#include <roving/detail/relax.hpp>
 #include <roving/error.hpp>
 
 #include "scheduler/blocking_pool.hpp"
@@ -447,7 +448,7 @@ bool scheduler::send(ready_node& node, unsigned to) noexcept {
 }
 
 void scheduler::call_searcher(unsigned from) noexcept {
-  for (;;) {
+  for (unsigned iteration = 0;; relax(iteration++)) {
     bool look_again = false;
     if (const std::optional<unsigned> called = idle_.call_one(from, look_again)) {
       at(*called).where_it_sleeps().wake();

@@ -628,6 +628,34 @@ struct claim_forwarded : claim_scenario {
   }
 };
 
+// Somebody looks at a task that waits, and at its stack, to which whoever resumes it may write at any time.
+struct claim_watched : claim_scenario {
+  plain<int> awaited{0};
+  explored<int> on_stack{0};
+
+  void thread(unsigned index) override {
+    if (index == 1) {
+      while (claims.claim(first, winner::event) != claim_result::won) relax(0);
+      on_stack.store(2, std::memory_order_relaxed);
+      resumed.ring();
+    } else if (index == 2) {
+      std::uint64_t seen = 0;
+      if (!claims.try_pin(seen)) return;
+      require(awaited == 1, "what is awaited is not there");
+      const int read = on_stack.load(std::memory_order_relaxed);
+      require(!claims.is_untouched(seen) || read == 1, "what was read of the stack is of later");
+      claims.unpin();
+    } else {
+      awaited = 1;
+      on_stack.store(1, std::memory_order_relaxed);
+      require(claims.arm(wait_mode::claimable), "refused without a cancel");
+      resumed.wait();
+      (void)claims.settled();
+      awaited = 2;
+    }
+  }
+};
+
 }  // namespace
 
 #define ROVING_SCENARIO(type, shows, ...)                                                                   \
@@ -669,6 +697,7 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(claim_mark_of_asker, "[mark]", .threads = 2),
       ROVING_SCENARIO(claim_passed_on, "[handover] [pin]", .threads = 3),
       ROVING_SCENARIO(claim_passed_back, "[handover] [pin] [mark]", .threads = 3),
+      ROVING_SCENARIO(claim_watched, "[handover] [pin] [untouched]", .threads = 3, .load_buffering = true),
       ROVING_SCENARIO(watch_handed_over, "[watch]", .threads = 2),
       ROVING_SCENARIO(rests_seen_asleep, "[rests]", .threads = 2),
       ROVING_SCENARIO(rests_seen_absent, "[rests]", .threads = 2),

@@ -31,12 +31,14 @@ struct survivor {
   const char* because;
 };
 
+// [untouched] in claim_word.hpp: a read before it that sees what is written after a claim that comes after it.
 // [count] in idle.hpp: that no count in the idle word falls below zero. What follows the flag is a read-modify-write of
 // the word, and the model lets that read only what was stored before it.
 constexpr const char* load_buffering =
     "only load buffering of a read-modify-write would break it, which is not explored";
 constexpr survivor survivors[] = {
     {"idle.hpp call_one: compare_exchange release", std::memory_order_relaxed, load_buffering},
+    {"claim_word.hpp is_untouched: fetch release", std::memory_order_relaxed, load_buffering},
 };
 
 constexpr unsigned full_bound = 3;

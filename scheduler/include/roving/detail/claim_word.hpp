@@ -34,6 +34,9 @@
 //             its mark is seen there.
 // [mark]      cancel() and mark() release -> is_pending(), take_pending() and settled() acquire: who finds the mark, or
 //             is back because of it, sees what the canceller wrote before.
+// [untouched] is_untouched() writes, release -> claim() acquire: what was read before comes before whatever happens
+// once
+//             somebody has claimed.
 //
 // All that changes the word but reuse() is a read-modify-write, and so hands on what those before it have released:
 // whoever acquires the word sees what every claimer and canceller wrote until then.
@@ -137,7 +140,7 @@ class basic_claim_word {
       if ((seen & pin_bits) == pin_bits) {
         relax(iteration++);
         seen = word_.load(std::memory_order_relaxed);
-      } else if (word_.compare_exchange_weak(seen, seen + pin_unit, std::memory_order_acq_rel,  // [handover]
+      } else if (word_.compare_exchange_weak(seen, seen + pin_unit, std::memory_order_acquire,  // [handover]
                                              std::memory_order_relaxed)) {
         return true;
       }
@@ -148,8 +151,7 @@ class basic_claim_word {
   /// For who holds a pin by try_pin(): whether the task was parked then and nobody has ended the wait since, so that
   /// what was read of its stack meanwhile is what it was.
   [[nodiscard]] bool is_untouched(word seen) noexcept {
-    // A write, so that nothing that was read before can have been read after it.
-    const word now = word_.fetch_add(0, std::memory_order_acq_rel);
+    const word now = word_.fetch_add(0, std::memory_order_release);  // [untouched]
     return (seen & parked) != 0 && (now & parked) != 0 && (seen >> epoch_shift) == (now >> epoch_shift);
   }
 
