@@ -21,7 +21,12 @@ bool awaits_a_task(const roving::task_handle& of) {
 
 bool is_parked(const roving::task_view& view) {
   auto& state = roving::detail::future_access::state_of(view, "is_parked");
-  return static_cast<roving::detail::task_base&>(state).claims.is_parked();
+  auto& claims = static_cast<roving::detail::task_base&>(state).claims;
+  std::uint64_t seen = 0;
+  if (!claims.try_pin(seen)) return false;
+  const bool parked = claims.is_untouched(seen);
+  claims.unpin();
+  return parked;
 }
 
 // Tasks of which each awaits the next one, and the last the first.

@@ -35,9 +35,13 @@ inline std::vector<int> numbers(int count) {
 }
 
 /// Whether a task waits for something that can be claimed: neither running, ready nor done. A task that runs inline
-/// what it waits for is one of them.
+/// what it waits for is one of them. What it wrote before may be read then, as long as nothing ends its wait.
 inline bool is_parked(const roving::task_handle& handle) {
-  return roving::detail_access::state_of(handle, "is_parked").claims.is_open();
+  auto& claims = roving::detail_access::state_of(handle, "is_parked").claims;
+  std::uint64_t seen = 0;
+  if (!claims.try_pin(seen)) return false;
+  claims.unpin();
+  return true;
 }
 
 /// For the order in which several begin to wait: an order that no clock makes.
