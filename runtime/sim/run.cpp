@@ -113,8 +113,8 @@ result run_once(const options& how, const std::function<void()>& program) {
 
 // --- shrinking -------------------------------------------------------------------------------------------------------
 
-// Makes the log of choices plainer as long as the program still fails: cuts its end, sets stretches and then single
-// choices to 0, the plainest, and makes numbers smaller.
+// Makes the log of choices plainer as long as the program still fails: cuts its end, leaves stretches out, sets
+// stretches and then single choices to 0, the plainest, and makes numbers smaller.
 class shrinker {
  public:
   shrinker(options how, const std::function<void()>& program, std::uint64_t runs)
@@ -124,7 +124,10 @@ class shrinker {
     best_ = std::move(failed);
     for (bool better = true; better && runs_left_ != 0;) {
       better = cut_end();
-      for (std::size_t stretch = best_.of.choices.size() / 2; stretch >= 1; stretch /= 2) better |= clear(stretch);
+      for (std::size_t stretch = best_.of.choices.size() / 2; stretch >= 1; stretch /= 2) {
+        better |= leave_out(stretch);
+        better |= clear(stretch);
+      }
       better |= lower();
     }
     return std::move(best_);
@@ -163,6 +166,21 @@ class shrinker {
         if (!try_it(std::move(shorter))) break;
         better = true;
       }
+    }
+    return better;
+  }
+
+  // What follows takes the places, and so may mean something else.
+  bool leave_out(std::size_t stretch) {
+    bool better = false;
+    for (std::size_t at = 0; at + stretch <= best_.of.choices.size() && runs_left_ != 0;) {
+      auto shorter = best_.of.choices;
+      const auto from = shorter.begin() + static_cast<std::ptrdiff_t>(at);
+      shorter.erase(from, from + static_cast<std::ptrdiff_t>(stretch));
+      if (try_it(std::move(shorter)))
+        better = true;
+      else
+        at += stretch;
     }
     return better;
   }

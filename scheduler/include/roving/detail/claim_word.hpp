@@ -34,9 +34,9 @@
 //             its mark is seen there.
 // [mark]      cancel() and mark() release -> is_pending(), take_pending() and settled() acquire: who finds the mark, or
 //             is back because of it, sees what the canceller wrote before.
-// [untouched] is_untouched() writes, release -> claim() acquire: what was read before comes before whatever happens
-// once
-//             somebody has claimed.
+// [untouched] is_untouched() writes, release -> claim() acquire: what was read before comes
+//             before whatever happens once somebody has claimed, such as that the fiber
+//             is entered and its stack written to.
 //
 // All that changes the word but reuse() is a read-modify-write, and so hands on what those before it have released:
 // whoever acquires the word sees what every claimer and canceller wrote until then.
