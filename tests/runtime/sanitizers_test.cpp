@@ -117,7 +117,7 @@ TEST_CASE("sanitizers: a use after free across shards is reported", "[sanitizers
 
 namespace {
 
-std::atomic<int>* address_of_a_local() {
+[[gnu::noinline]] std::atomic<int>* address_of_a_local() {
   std::atomic<int> local{1};
   std::atomic<std::atomic<int>*> address{&local};
   return address;
