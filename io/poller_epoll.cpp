@@ -28,6 +28,7 @@
 
 #include "io/epoll_calls.hpp"
 #include "io/kernel_poller.hpp"
+#include "io/or_error.hpp"
 #include "io/owned_fd.hpp"
 #include "scheduler/sanitizers.hpp"
 
@@ -35,8 +36,6 @@ namespace roving::detail {
 namespace {
 
 constexpr std::uint64_t bell_token = ~std::uint64_t{0};  // a slot that no table reaches
-
-int or_error(long result) noexcept { return result >= 0 ? static_cast<int>(result) : -errno; }
 
 const epoll_calls& system_epoll_calls() noexcept {
   static const epoll_calls calls;  // has no state
@@ -154,7 +153,8 @@ int epoll_calls::control(int queue, int operation, int fd, epoll_event& event) c
 int epoll_calls::wait([[maybe_unused]] int queue, [[maybe_unused]] epoll_event* events, [[maybe_unused]] int batch,
                       [[maybe_unused]] const timespec* timeout) const noexcept {
 #if defined(SYS_epoll_pwait2)
-  return or_error(::syscall(SYS_epoll_pwait2, queue, events, batch, timeout, nullptr, std::size_t{0}));
+  return static_cast<int>(
+      or_error(::syscall(SYS_epoll_pwait2, queue, events, batch, timeout, nullptr, std::size_t{0})));
 #else
   return -ENOSYS;
 #endif

@@ -31,6 +31,7 @@
 #include <sys/types.h>
 
 #include "io/kernel_poller.hpp"
+#include "io/or_error.hpp"
 #include "io/owned_fd.hpp"
 
 namespace roving::detail {
@@ -65,11 +66,6 @@ readiness readiness_of(const event& from) noexcept {
   return {.readable = ended, .writable = true, .hung_up = ended};
 }
 
-int new_queue() noexcept {
-  const int fd = ::kqueue();
-  return fd >= 0 ? fd : -errno;
-}
-
 bool is_regular_file(int fd) noexcept {
   struct stat about {};
   return ::fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
@@ -78,7 +74,7 @@ bool is_regular_file(int fd) noexcept {
 class kqueue_poller final : public kernel_poller {
  public:
   kqueue_poller(const system_calls& calls, const poller_options& options)
-      : kernel_poller{calls}, queue_{new_queue(), "kqueue"}, events_(std::max(options.batch, 1U)) {
+      : kernel_poller{calls}, queue_{or_error(::kqueue()), "kqueue"}, events_(std::max(options.batch, 1U)) {
     ::fcntl(queue_.get(), F_SETFD, FD_CLOEXEC);
     const event bell = change(0, EVFILT_USER, EV_ADD | EV_CLEAR, bell_token);
     if (const std::error_code error = apply(&bell, 1)) throw std::system_error{error, "kevent"};

@@ -12,15 +12,11 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "io/or_error.hpp"
 #include "io/socket_address.hpp"
 
 namespace roving::detail {
 namespace {
-
-template <class Result>
-Result or_error(Result result) noexcept {
-  return result >= 0 ? result : static_cast<Result>(-errno);
-}
 
 #if defined(SOCK_CLOEXEC) && defined(SOCK_NONBLOCK)
 constexpr int creation_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;

@@ -41,9 +41,9 @@
 // [count]  Who sleeps or is called is counted in the word first, then the flag is set, release; who takes the flag,
 //          acquire, then counts down: no count falls below zero.
 //
-// [rests]  A shard that wakes, or gets a thread again, says so in its flag, then looks at what the observer has stored;
-// an
-//          observer stores, then calls rests(); all seq_cst: one of the two sees the other (stall_watch.hpp).
+// [rests]  A shard that wakes, or gets a thread again, says so in its flag, then looks at what the observer has
+//          stored; an observer stores, then calls rests(); all seq_cst: one of the two sees the other
+//          (stall_watch.hpp).
 //
 // A task that was woken by its partner on the same shard is not worth a steal if that shard goes on to it soon, and
 // most do. A searcher that came for one and saw it run by its own shard goes to sleep on a *short watch*: it looks

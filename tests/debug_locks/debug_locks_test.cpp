@@ -8,6 +8,7 @@
 
 #include <roving/roving.hpp>
 
+#include "tests/support/broken_contracts.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace std::chrono_literals;
@@ -23,14 +24,7 @@ namespace {
 // What is told of a program.
 std::vector<std::string> told_of(const std::function<void()>& program, bool debug = true) {
   std::vector<std::string> all;
-  const auto note = [&](const roving::unhandled& what) {
-    try {
-      std::rethrow_exception(what.error);
-    } catch (const roving::broken_contract& error) {
-      all.push_back(what.task + ": " + error.what());
-    }
-  };
-  roving::run({.shards = 1, .on_unhandled = note, .debug = debug}, program);
+  roving::run({.shards = 1, .on_unhandled = roving_test::note_broken_contracts(all), .debug = debug}, program);
   return all;
 }
 

@@ -13,18 +13,14 @@
 
 #include "scheduler/sanitizers.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/has_stacks.hpp"
 
 using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
 
 namespace {
 
-// Stacks are read from these tables on this kind of machine only.
-#if defined(__x86_64__) && defined(__linux__)
-constexpr bool has_stacks = true;
-#else
-constexpr bool has_stacks = false;
-#endif
+using roving_test::has_stacks;
 constexpr bool threads_answer = has_stacks && !roving::detail::thread_sanitizer;
 
 [[gnu::noinline]] void wait_in_a_named_function(roving::event& what) {

@@ -4,6 +4,7 @@
 
 #include <roving/roving.hpp>
 
+#include "tests/support/broken_contracts.hpp"
 #include "tests/support/catch.hpp"
 
 using Catch::Matchers::Contains;
@@ -22,19 +23,16 @@ template <class Function>
 
 std::vector<std::string> told_of(roving::placement where, bool scan, const std::function<void()>& body) {
   std::vector<std::string> all;
-  const auto note = [&](const roving::unhandled& what) {
-    try {
-      std::rethrow_exception(what.error);
-    } catch (const roving::broken_contract& error) {
-      all.push_back(what.task + ": " + error.what());
-    }
-  };
-  roving::run({.shards = 1, .on_unhandled = note, .debug = true, .debug_thread_local_scan = scan}, [&] {
-    roving::spawn(roving::attributes{.placement = where, .name = "rover"}, [&] {
-      roving::yield();
-      body();
-    }).join();
-  });
+  roving::run({.shards = 1,
+               .on_unhandled = roving_test::note_broken_contracts(all),
+               .debug = true,
+               .debug_thread_local_scan = scan},
+              [&] {
+                roving::spawn(roving::attributes{.placement = where, .name = "rover"}, [&] {
+                  roving::yield();
+                  body();
+                }).join();
+              });
   return all;
 }
 

@@ -12,17 +12,14 @@
 #include "scheduler/stack_trace.hpp"
 #include "scheduler/symbols.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/has_stacks.hpp"
 
 using namespace roving::detail;
 using Catch::Matchers::Contains;
 
 namespace {
 
-#if defined(__x86_64__) && defined(__linux__)
-constexpr bool has_stacks = true;
-#else
-constexpr bool has_stacks = false;
-#endif
+using roving_test::has_stacks;
 
 // A fiber that is left in the middle of some calls.
 struct parked_fiber {
