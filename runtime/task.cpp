@@ -47,8 +47,7 @@ task_handle& task_handle::operator=(task_handle&& other) noexcept {
   return *this;
 }
 
-task_handle::~task_handle() {
-  if (!state_ || state_->is_done()) return;
+void task_handle::end_task() noexcept {
   if (!can_wait_for(*state_)) {
     state_->request_cancel(nullptr);
     report_left_alone(*state_);
@@ -62,17 +61,9 @@ task_handle::~task_handle() {
   (void)state_->wait("~task", time_point::max());
 }
 
-detail::task_base& task_handle::state(const char* call) const {
-  if (!state_)
-    throw invalid_state{std::string{call} +
-                        ": the handle has no task (default made, moved from, detached or emptied by get)"};
-  return *state_;
-}
-
-void task_handle::await(const char* call) const {
-  detail::task_base& of = state(call);
-  if (of.await(call)) detail::throw_cancelled();
-  of.throw_failure();
+void task_handle::throw_no_task(const char* call) {
+  throw invalid_state{std::string{call} +
+                      ": the handle has no task (default made, moved from, detached or emptied by get)"};
 }
 
 void task_handle::join() const { (void)join_until(time_point::max()); }

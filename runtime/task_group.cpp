@@ -310,7 +310,7 @@ task_group_core::wait_result task_group_core::run_unstarted(const char* call) no
   while (const future_reference<task_base> child = newest_child()) {
     if (!child->roving || child->taken.load(std::memory_order_relaxed)) break;
     if (!cancels) cancels = future_reference<parent_cancels>{new (std::nothrow) parent_cancels{*this}};
-    if (!cancels || !join_inline(*child, *cancels, call)) break;
+    if (!cancels || join_inline(*child, *cancels, call) == inline_join::not_done) break;
   }
   if (!cancels) return wait_result::all_ended;
   cancels->forget_group();

@@ -65,6 +65,7 @@ void future_base::publish(outcome how, ready_list& wakes) noexcept {
 }
 
 bool future_base::subscribe(done_node& node) noexcept {
+  if (is_task()) open_waits_here();  // those who wait for it already come first
   const std::lock_guard guard{lock_};
   return subscribe_locked(node);
 }
@@ -108,12 +109,19 @@ done_node* future_base::unsubscribe_all(bool (*matches)(const done_node&, const 
   return removed;
 }
 
-bool future_base::await(const char* call) {
-  if (is_done()) return false;
-  if (is_task() && current_task() == static_cast<task_base*>(this))
-    throw broken_contract{std::string{call} + ": a task can't await itself"};
-  if (is_task() && join_inline(static_cast<task_base&>(*this), *this, call))
-    return take_pending_cancel() && status() != outcome::cancelled;
+bool future_base::await_end(const char* call) {
+  if (is_task()) {
+    auto& task = static_cast<task_base&>(*this);
+    switch (join_inline(task, *this, call)) {
+      case inline_join::done:
+        return false;
+      case inline_join::cancel_pending:
+        return take_pending_cancel() && status() != outcome::cancelled;
+      case inline_join::not_done:
+        if (current_task() == &task) throw broken_contract{std::string{call} + ": a task can't await itself"};
+    }
+  }
+  open_waits_here();
   future_waiter node{call};
   lock_.lock();
   if (!subscribe_locked(node)) {
@@ -130,6 +138,7 @@ wait_end future_base::wait(const char* call, time_point deadline) {
   if (is_done()) return wait_end::event;
   if (is_task() && current_task() == static_cast<task_base*>(this))
     throw broken_contract{std::string{call} + ": a task can't wait for itself"};
+  open_waits_here();
   future_waiter node{call};
   lock_.lock();
   if (!subscribe_locked(node)) {
@@ -158,8 +167,7 @@ std::exception_ptr future_base::cancellation() {
   return take_cancellation();
 }
 
-void future_base::throw_failure() {
-  const outcome how = status();
+void future_base::throw_failed(outcome how) {
   if (how == outcome::cancelled) std::rethrow_exception(take_cancellation());
   if (how == outcome::error) {
     set_fetched();

@@ -20,6 +20,7 @@
 
 #include "scheduler/blocking_pool.hpp"
 #include "scheduler/current.hpp"
+#include "scheduler/inline_join.hpp"
 #include "scheduler/simulator.hpp"
 #include "scheduler/symbols.hpp"
 #include "scheduler/task_report.hpp"
@@ -500,6 +501,7 @@ std::string scheduler::describe_tasks() {
 // The tasks first: to ask a shard may take long.
 std::string scheduler::dump() {
   if (is_closed()) return {};
+  open_waits_here();
   stack_copies room;
   std::vector<task_sight> seen;
   const bool is_real = current_simulator() == nullptr;  // else each build has the same text

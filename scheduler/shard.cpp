@@ -8,6 +8,7 @@
 #include <roving/detail/planted.hpp>
 
 #include "scheduler/askable_thread.hpp"
+#include "scheduler/inline_join.hpp"
 #include "scheduler/scheduler.hpp"
 #include "scheduler/simulator.hpp"
 #include "scheduler/this_shard.hpp"
@@ -54,6 +55,8 @@ shard::shard(scheduler& owner, unsigned index)
       due_marker_{ready_kind::posted, &run_due_timers_of},
       stacks_{owner.stacks()},
       slab_{new slab{owner}},
+      last_task_number_{index + 1 - std::uint64_t{owner.shard_count()}},
+      task_number_step_{owner.shard_count()},
       random_{owner.options().seed + index},
       parker_{owner.options().make_parker(index)},
       sights_(owner.shard_count()),
@@ -194,7 +197,9 @@ void shard::enter(task_base& task) noexcept {
 
 // --- choosing --------------------------------------------------------------------------------------------------------
 
-// Null: go to the loop. On the loop itself null ends the turn.
+bool shard::has_roving_work() const noexcept { return may_have_roving_ || !scheduler_.overflow().looks_empty(); }
+
+// Null: go to the loop. On the loop itself null ends the turn. See take_if_next().
 ready_node* shard::pick(bool on_loop) noexcept {
   if (--until_clock_ == 0) look_at_the_clock();
   if (interrupted_) [[unlikely]]
@@ -210,7 +215,7 @@ ready_node* shard::pick(bool on_loop) noexcept {
       --generation_left_;
       return &ready_.pop();
     }
-    if (roving_left_ != 0) {
+    if (roving_left_ != 0 && has_roving_work()) {
       if (task_base* const task = next_roving()) {
         --roving_left_;
         return task;
@@ -252,15 +257,22 @@ task_base* shard::next_roving() noexcept {
   }
   while (task_base* const newest = fresh_.pop())
     if (task_base* const task = claim_fresh(newest)) return task;
-  if (scheduler_.overflow().looks_empty()) return nullptr;
-  ready_node* const node = scheduler_.overflow().pop();
-  return node != nullptr ? &as_task(*node) : nullptr;
+  ready_node* const node = scheduler_.overflow().looks_empty() ? nullptr : scheduler_.overflow().pop();
+  if (node == nullptr) {
+    may_have_roving_ = false;  // nobody but this thread adds to its queues
+    return nullptr;
+  }
+  return &as_task(*node);
 }
 
 // The fiber on which to go on with a task. Null when it needs a stack and none can be had: then it is to be failed, by
 // whoever may run other people's code.
 fiber* shard::fiber_of(task_base& task) noexcept {
-  if (fiber* const on = task.runs_on.load(std::memory_order_relaxed)) return on;
+  fiber* const on = task.runs_on.load(std::memory_order_relaxed);
+  return on != nullptr ? on : make_fiber(task);
+}
+
+fiber* shard::make_fiber(task_base& task) noexcept {
   try {
     stack& memory = stacks_.take(task.stack_size_bytes);
     fiber* const made = ::new (memory.room) fiber{memory};
@@ -306,6 +318,9 @@ void shard::leave(after_switch after, void* argument) noexcept {
     if (scheduler_.options().on_suspension) scheduler_.options().on_suspension(*self.active);
     check_.look(scheduler_, *self.active, self);
   }
+  pass_marks_first room;
+  if (self.unseen != nullptr) [[unlikely]]
+    see_to_parents(self, after, argument, room);
   context& next = next_context(self);
   if (&next == &self.place) {
     ROVING_ASSERT(after == nullptr);  // what parks can't be ready
@@ -361,6 +376,7 @@ void shard::run_eagerly(task_base& task) noexcept {
   fiber* const next = fiber_of(task);
   if (next == nullptr) return fail_unstartable();
   fiber* const self = current_;
+  if (self != nullptr) open_waits(*self);
   context& from = self != nullptr ? self->place : loop_;
   const time_point began = slice_began_;
   const suspension_check::held_mutexes held = debug_ ? check_.take_held() : suspension_check::held_mutexes{};
@@ -384,9 +400,50 @@ bool shard::has_time_for_one_inline() noexcept {
   return true;
 }
 
+// Whether pick(), with which it must agree, would give the first of `ready_size` tasks in ready_, and as if it had.
+bool shard::pick_first(std::size_t ready_size) noexcept {
+  if (interrupted_ || lent_ != 0 || until_clock_ == 1) return false;
+  if (generation_left_ == 0) {
+    if ((roving_left_ != 0 && has_roving_work()) || next_turn_wants_the_loop()) return false;
+    generation_left_ = ready_size;
+    roving_left_ = scheduler_.options().roving_per_turn;
+  }
+  --until_clock_;
+  --generation_left_;
+  return true;
+}
+
+bool shard::take_if_next(task_base& task) noexcept {
+  if (ready_.empty() || &ready_.front() != &task) return false;
+  if (debug_ || current_->return_to != nullptr || !pick_first(ready_.size())) return false;
+  ready_.pop();
+  return true;
+}
+
+void shard::wait_in_line(task_base& self, bool is_queued) noexcept {
+  if (is_queued) {
+    if (take_if_next(self)) return count_slice();
+  } else {
+    if (ready_.empty() && pick_first(1)) return count_slice();
+    ready_.push(self);
+  }
+  leave(nullptr, nullptr);
+}
+
+
+// Only where it was spawned: while its entry is in fresh_, nobody else takes it, and no atomic operation is needed.
 bool shard::take_unstarted(task_base& task) noexcept {
-  if (fresh_.newest() == &task)
-    if (task_base* const entry = fresh_.pop()) return claim_fresh(entry) != nullptr;
+  if (task.home != this) return false;
+  if (fresh_.newest() == &task) {
+    if (task_base* const entry = fresh_.pop()) {
+      if (!entry->taken.load(std::memory_order_relaxed)) {
+        entry->taken.store(true, std::memory_order_relaxed);
+        return true;
+      }
+      entry->release();
+      return false;
+    }
+  }
   if (!is_planted(planted::stale_entry_without_reference))
     task.add_reference();  // for the entry, which stays where it is
   if (is_planted(planted::inline_in_two_steps)) {
@@ -413,6 +470,7 @@ fiber& shard::make_side_fiber(std::size_t stack_size_bytes, context::entry start
 // for the task's first departure, from wherever that is.
 void shard::enter_side(fiber& side) noexcept {
   fiber& from = *current_;
+  open_waits_and_pass_marks(from);
   side.active = from.active;
   side.entered_from = &from;
   side.return_to = std::exchange(from.return_to, nullptr);
@@ -452,17 +510,7 @@ void shard::note_time_of_slice() noexcept {
     task->since.store(slice_began_.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
-std::uint64_t shard::next_task_number() noexcept {
-  count(spawned_);
-  return task_numbers_++ * scheduler_.shard_count() + index_ + 1;
-}
-
 // --- what becomes ready ----------------------------------------------------------------------------------------------
-
-void shard::append(ready_node& node) noexcept {
-  if (current_ != nullptr && current_->active != nullptr && current_->active->roving) drain_inbox();  // I3
-  ready_.push(node);
-}
 
 void shard::receive(ready_node& node) noexcept {
   inbox_.push(node);
@@ -486,11 +534,13 @@ void shard::spill(bounded_deque<task_base>& full) noexcept {
 }
 
 void shard::push_fresh(task_base& task) noexcept {
+  may_have_roving_ = true;
   while (!fresh_.push(task)) spill(fresh_);
   publish(false);
 }
 
 void shard::push_woken(task_base& task) noexcept {
+  may_have_roving_ = true;
   while (!woken_.push(task)) spill(woken_);
   const bool lone = woken_.size_estimate() <= 1;
   if (lone && current_ == nullptr && ready_.empty()) return;  // the loop is about to run it
@@ -715,6 +765,7 @@ task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
   bounded_deque<task_base>& from = woken > (lone_too ? 0U : 1U) ? victim.woken_ : victim.fresh_;
   bounded_deque<task_base>& to = &from == &victim.woken_ ? woken_ : fresh_;
   const std::size_t wanted = std::min(steal_at_most, (from.size_estimate() + 1) / 2);
+  may_have_roving_ = true;
   task_base* first = nullptr;
   std::size_t got = 0;
   while (got < std::max<std::size_t>(wanted, 1)) {

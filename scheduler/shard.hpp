@@ -118,6 +118,14 @@ class shard {
   /// was woken must not wait longer for that. Counts it.
   [[nodiscard]] bool has_time_for_one_inline() noexcept;
 
+  /// Takes a pinned task out of ready_ if it is what the current task's departure would lead to. In debug mode it never
+  /// is: there each wait is a departure.
+  [[nodiscard]] bool take_if_next(task_base& task) noexcept;
+
+  /// The current task, which is pinned, goes on when its turn comes: at once if it is next. `is_queued`: it is in
+  /// ready_ already, and else goes to its end.
+  void wait_in_line(task_base& self, bool is_queued) noexcept;
+
   /// Takes a roving task that nobody has started out of all queues, to run it at once. The caller has a reference to
   /// it.
   [[nodiscard]] bool take_unstarted(task_base& task) noexcept;
@@ -183,7 +191,10 @@ class shard {
   void want_timers_next() noexcept { timers_wanted_ = true; }
 
   [[nodiscard]] slab& blocks() noexcept { return *slab_; }
-  [[nodiscard]] std::uint64_t next_task_number() noexcept;
+  [[nodiscard]] std::uint64_t next_task_number() noexcept {
+    spawned_.store(spawned_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return last_task_number_ += task_number_step_;
+  }
   void count_finished() noexcept {
     finished_.store(finished_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
@@ -191,7 +202,10 @@ class shard {
   // --- for its own thread
 
   /// Puts pinned work of this shard last in line.
-  void append(ready_node& node) noexcept;
+  void append(ready_node& node) noexcept {
+    if (current_ != nullptr && current_->active != nullptr && current_->active->roving) drain_inbox();  // I3
+    ready_.push(node);
+  }
   void push_fresh(task_base& task) noexcept;
   void push_woken(task_base& task) noexcept;
 
@@ -249,7 +263,10 @@ class shard {
   // choosing
   [[nodiscard]] ready_node* pick(bool on_loop) noexcept;
   [[nodiscard]] task_base* next_roving() noexcept;
+  [[nodiscard]] bool has_roving_work() const noexcept;
+  [[nodiscard]] bool pick_first(std::size_t ready_size) noexcept;
   [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
+  [[nodiscard]] fiber* make_fiber(task_base& task) noexcept;
   void fail_unstartable() noexcept;
   [[nodiscard]] context& next_context(fiber& leaving) noexcept;
   [[nodiscard]] fiber& go_back_from(fiber& side) noexcept;
@@ -301,6 +318,7 @@ class shard {
   bool searching_ = false;
   bool lively_ = false;  // a lone woken task was seen, and then run by its own shard
   bool watching_ = false;
+  bool may_have_roving_ = false;  // fresh_ and woken_; false is certain
   bool timers_queued_ = false;
   bool timers_wanted_ = false;
   unsigned quiet_looks_ = 0;
@@ -315,7 +333,8 @@ class shard {
     void operator()(slab* of) const noexcept { of->retire(); }
   };
   std::unique_ptr<slab, retire> slab_;
-  std::uint64_t task_numbers_ = 0;
+  std::uint64_t last_task_number_;
+  const std::uint64_t task_number_step_;
   random_source random_;
   std::unique_ptr<parker> parker_;
   shard_locals locals_;

@@ -5,17 +5,11 @@
 
 namespace roving::detail {
 
-task_base& slab::take() {
-  if (free_ == nullptr) {
-    if (returned_.load(std::memory_order_relaxed) != nullptr)
-      free_ = static_cast<parkable*>(returned_.exchange(nullptr, std::memory_order_acquire));  // [return]
-    else
-      grow();
-  }
-  parkable* const block = free_;
-  free_ = static_cast<parkable*>(block->next);
-  ++out_;
-  return static_cast<task_base&>(*block);
+void slab::refill() {
+  if (returned_.load(std::memory_order_relaxed) != nullptr)
+    free_ = static_cast<parkable*>(returned_.exchange(nullptr, std::memory_order_acquire));  // [return]
+  else
+    grow();
 }
 
 void slab::give_back(task_base& block, bool local) noexcept {

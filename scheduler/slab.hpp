@@ -30,7 +30,13 @@ class slab {
   slab& operator=(const slab&) = delete;
 
   /// A block without references. Owner only. Throws std::bad_alloc.
-  [[nodiscard]] task_base& take();
+  [[nodiscard]] task_base& take() {
+    if (free_ == nullptr) refill();
+    parkable* const block = free_;
+    free_ = static_cast<parkable*>(block->next);
+    ++out_;
+    return static_cast<task_base&>(*block);
+  }
 
   /// `local`: the caller is the owner's thread.
   void give_back(task_base& block, bool local) noexcept;
@@ -62,6 +68,7 @@ class slab {
   };
 
   ~slab();
+  void refill();
   void grow();
 
   atomic<scheduler*> scheduler_;

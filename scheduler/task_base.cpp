@@ -14,6 +14,7 @@
 #include <roving/detail/planted.hpp>
 #include <roving/error.hpp>
 
+#include "scheduler/inline_join.hpp"
 #include "scheduler/scheduler.hpp"
 #include "scheduler/shard.hpp"
 #include "scheduler/slab.hpp"
@@ -105,7 +106,8 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
     abandon_task(task);
     throw runtime_closed{call};
   }
-  task.context = capture_context().take();
+  task.context = (parent != nullptr ? parent->context : here->context_of_callback());
+  if (task.context != nullptr) add_context_reference(*task.context);
   here->note_time(task);
   try {
     if (!what.name.empty()) task.set_name(what.name);
@@ -146,7 +148,7 @@ void queue_task(task_base& task) {
 void task_base::run() noexcept {
   outcome how = outcome::value;
   std::exception_ptr error;
-  if (claims.take_pending()) {  // cancelled before its first step
+  if (claims.take_pending()) [[unlikely]] {  // cancelled before its first step
     body->destroy_callable(*this);
     how = outcome::cancelled;
     const std::lock_guard guard{lock()};
@@ -163,7 +165,7 @@ void task_base::run() noexcept {
     }
     if (how == outcome::value) {
       if (end_with_value()) return;
-      body->destroy_value(*this);  // it ended before the cancel reached it
+      if (body->destroy_value != nullptr) body->destroy_value(*this);  // it ended before the cancel reached it
       how = outcome::cancelled;
       message_stays_ = true;  // it did not throw it: the message is the cancel's, as a future's is
       claims.take_pending();
@@ -183,7 +185,8 @@ void task_base::fail_unstarted(std::exception_ptr error) noexcept {
 // is taken is the outcome.
 bool task_base::end_with_value() noexcept {
   if (claims.is_pending()) return false;
-  this_shard()->slice_of_task_ended(*this);
+  shard& here = *this_shard();
+  here.slice_of_task_ended(*this);
   ready_list wakes;
   {
     std::unique_lock guard{lock(), std::defer_lock};
@@ -191,33 +194,34 @@ bool task_base::end_with_value() noexcept {
     if (claims.is_pending()) return false;
     publish(outcome::value, wakes);
   }
-  make_ready(wakes);
-  leave();
+  if (!wakes.empty()) make_ready(wakes);
+  leave(here);
   return true;
 }
 
 void task_base::end(outcome how, std::exception_ptr error) noexcept {
-  this_shard()->slice_of_task_ended(*this);
+  shard& here = *this_shard();
+  here.slice_of_task_ended(*this);
   finish(how, std::move(error));
-  leave();
+  leave(here);
 }
 
-void task_base::leave() noexcept {
+void task_base::leave(shard& here) noexcept {
   runs_on.store(nullptr, std::memory_order_relaxed);
-  this_shard()->count_finished();
-  release();
+  here.count_finished();
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle();
 }
 
 // The last reference went, or it never had one.
 void task_base::recycle() noexcept {
   if (body != nullptr) {
     if (status() == outcome::error && !is_fetched()) report_unfetched(*this);
-    if (status() == outcome::value) body->destroy_value(*this);
+    if (status() == outcome::value && body->destroy_value != nullptr) body->destroy_value(*this);
     body = nullptr;
   }
-  error_ = nullptr;
-  extras.reset();
-  const context_reference context_of_it{std::exchange(context, nullptr)};
+  if (error_) error_ = nullptr;
+  if (extras) extras.reset();
+  if (context != nullptr) release_context(*std::exchange(context, nullptr));
   cancel_requests = 0;
   no_cancel_depth = 0;
   awaits = nullptr;
@@ -431,6 +435,7 @@ struct cancel_branch {
 // Where there is no memory to remember a way that is long, the cancel ends there: the task that it has come to is
 // stopped, and what that has it cancels as it unwinds.
 bool cancel_through(future_base& root, const cancel_message& message, cancel_origin from) noexcept {
+  open_waits_here();
   short_stack<cancel_branch> branches;
   cancel_path path;
   const auto add_joiner = [&] {  // the first of a path, which needs no memory

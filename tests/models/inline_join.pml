@@ -1,6 +1,7 @@
 /* Inline join: scheduler/inline_join.cpp, shard::take_unstarted(), claim_fresh() and what shards do with the entries of
  * fresh_ (scheduler/shard.cpp). One child that nobody has started; its parent on shard 0, in whose deque it is; a thief
- * on shard 1; on shard 2 another task that waits for the same child.
+ * on shard 1; on shard 2 another task that waits for the same child, and must not run it: only at home may the entry be
+ * taken back without an atomic operation.
  *
  * What is modelled: the flag `taken`; the entry, which the parent can take out only where it is the newest, and which
  * stays behind otherwise, is stolen, moved to the thief's deque, and comes up there or at home; references: the
@@ -18,6 +19,7 @@
  *   STALE_ENTRY_WITHOUT_REFERENCE   an entry that stays behind has no reference (planted)
  *   ENTRY_NOT_CLAIMED               who steals an entry runs it without asking the flag
  *   REFERENCE_KEPT                  who finds the child taken does not drop the entry's reference
+ *   OTHERS_RUN_IT_TOO               who waits for it on another shard may run it inline
  */
 #define AT_HOME 1 /* where the entry is: in the deque of shard 0, of shard 1, or in somebody's hand */
 #define AT_THIEF 2
@@ -123,7 +125,14 @@ proctype home() {
   :: !is_taken ->
     if
     :: atomic { is_newest && entry == AT_HOME -> entry = IN_HAND } /* pop() */
-      claim_fresh(mine)
+      is_taken = taken;
+      entry = GONE;
+      if
+      :: is_taken -> release()
+      :: !is_taken ->
+        taken = true;
+        mine = true
+      fi
     :: else -> take_and_leave_entry(mine)
     fi;
     if
@@ -173,6 +182,7 @@ proctype thief() {
 
 /* Shard 2: waits for it too. The entry is in no deque of its own. */
 proctype other() {
+#ifdef OTHERS_RUN_IT_TOO
   bool mine, is_taken;
   is_taken = taken;
   if
@@ -184,6 +194,7 @@ proctype other() {
     :: else
     fi
   fi;
+#endif
   is_done;
   release() /* its handle */
 }

@@ -64,7 +64,7 @@ TEST_CASE("inline join: get() runs a child that nobody has started on the parent
   });
 }
 
-TEST_CASE("inline join: a pinned parent or child has its own order, and is not run inline", "[inline]") {
+TEST_CASE("inline join: a pinned task and a roving one do not run each other", "[inline]") {
   const bool parent_roves = GENERATE(true, false);
   CHECK(run_in({1, parent_roves}, [parent_roves] {
           const std::uintptr_t mine = stack_address();

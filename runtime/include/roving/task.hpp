@@ -35,7 +35,9 @@ class task_handle {
   /// Cancels the task and joins it, with cancellation of the caller held back. On a plain thread it blocks. In a posted
   /// callback, in the task itself or where the runtime is closed it can't wait: it cancels and detaches, and says so
   /// through options.on_unhandled.
-  ~task_handle();
+  ~task_handle() {
+    if (state_ && !state_->is_done()) end_task();
+  }
 
   /// Whether it stands for a task: false when default made, moved from, or detached.
   [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(state_); }
@@ -109,10 +111,25 @@ class task_handle {
 
  protected:
   explicit task_handle(detail::future_reference<detail::task_base> state) noexcept : state_{std::move(state)} {}
-  [[nodiscard]] detail::task_base& state(const char* call) const;
-  void await(const char* call) const;
+
+  [[nodiscard]] detail::task_base& state(const char* call) const {
+    if (!state_) throw_no_task(call);
+    return *state_;
+  }
+
+  void await(const char* call) const {
+    detail::task_base& of = state(call);
+    if (of.await(call)) detail::throw_cancelled();
+    of.throw_failure();
+  }
+
+ private:
+  void end_task() noexcept;
+  [[noreturn]] static void throw_no_task(const char* call);
 
   friend struct detail_access;
+  template <class Value>
+  friend class task;
   detail::future_reference<detail::task_base> state_;
 };
 
@@ -148,15 +165,12 @@ class [[nodiscard]] task : public task_handle {
   }
 
   Value get() && {
-    detail::task_base& of = state("task::get");
-    const detail::future_reference<detail::task_base> keep{std::move(state_)};
-    state_ = keep;
     await("task::get");
-    state_ = {};
+    const detail::future_reference<detail::task_base> of{std::move(state_)};  // ends behind the value
     if constexpr (std::is_reference_v<Value>)
-      return static_cast<Value>(*body_value(of));
+      return static_cast<Value>(*body_value(*of));
     else if constexpr (!std::is_void_v<Value>)
-      return std::move(body_value(of));
+      return std::move(body_value(*of));
   }
 
   /// A reference to the value. Never waits. Errors: invalid_state when the task has not ended; as get().

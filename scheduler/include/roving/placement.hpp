@@ -60,8 +60,8 @@ inline constexpr placement anywhere = placement::make(placement::kind::anywhere)
 struct attributes {
   roving::placement placement{};
   std::string_view name{};  // copied; "Task-N" when empty
-  // 0: options.stack_size_bytes; rounded up to a size class. A roving task that is run by who waits for it, on that
-  // one's stack, has half of it at least.
+  // 0: options.stack_size_bytes; rounded up to a size class. A task that is run by who waits for it, on that
+  // one's stack, has half of it at least (roving) or three quarters (pinned).
   std::size_t stack_size_bytes = 0;
   bool eager = false;  // runs at once, here, up to its first suspension (a pinned task of this shard only)
 };

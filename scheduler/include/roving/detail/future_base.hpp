@@ -112,13 +112,15 @@ class future_base {
 
   /// Parks the current task until it is done. A cancel of the task is passed on to this future. Blocks a plain thread.
   /// True when the task has a cancel to throw.
-  [[nodiscard]] bool await(const char* call);
+  [[nodiscard]] bool await(const char* call) { return !is_done() && await_end(call); }
 
   /// Waits, passes nothing on: a cancel ends the wait. `deadline` may be max().
   [[nodiscard]] wait_end wait(const char* call, time_point deadline);
 
   /// Throws the outcome if it is an error or a cancellation. Counts as having fetched it.
-  void throw_failure();
+  void throw_failure() {
+    if (const outcome how = status(); how != outcome::value) throw_failed(how);
+  }
 
   /// The error, without counting as thrown: null for a value. For a cancellation throws cancelled.
   [[nodiscard]] std::exception_ptr error();
@@ -134,6 +136,10 @@ class future_base {
   [[nodiscard]] bool is_fetched() const noexcept { return fetched_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] spin_lock& lock() noexcept { return lock_; }
+
+ private:
+  [[nodiscard]] bool await_end(const char* call);
+  void throw_failed(outcome how);
 
  protected:
   friend struct task_base;

@@ -35,7 +35,7 @@ struct task_base;
 struct task_operations {
   void (*invoke)(task_base&);                     // calls it, leaves the value in place of the callable
   void (*destroy_callable)(task_base&) noexcept;  // it never ran
-  void (*destroy_value)(task_base&) noexcept;
+  void (*destroy_value)(task_base&) noexcept;     // null where there is nothing to do
   void* (*value_address)(task_base&) noexcept;
 };
 
@@ -114,7 +114,7 @@ struct alignas(16) task_base : parkable, future_base {
   friend void show_task(task_base& task, std::uint32_t references) noexcept;
   void end(outcome how, std::exception_ptr error) noexcept;
   [[nodiscard]] bool end_with_value() noexcept;
-  void leave() noexcept;
+  void leave(shard& here) noexcept;
 };
 
 /// The task that runs on the calling thread, or null.
@@ -232,7 +232,9 @@ struct task_body {
     if constexpr (!is_inline) ::operator delete (place(task), std::align_val_t{alignment});
   }
 
-  static constexpr task_operations operations{&invoke, &destroy_callable, &destroy_value, &place};
+  static constexpr bool leaves_nothing = is_inline && std::is_trivially_destructible_v<stored<Value>>;
+  static constexpr task_operations operations{&invoke, &destroy_callable, leaves_nothing ? nullptr : &destroy_value,
+                                              &place};
 };
 
 }  // namespace roving::detail

@@ -1,0 +1,328 @@
+// Tested: inline join of pinned tasks (D9, scheduler/inline_join.hpp): it saves a stack and two switches and changes
+// nothing else. The order is that of asyncio; that a child ran inline is seen by the address of a local. And that a
+// parent whose wait is written down late is there in time for whoever could see it.
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <roving/roving.hpp>
+
+#include "tests/runtime/placed.hpp"
+#include "tests/support/catch.hpp"
+
+using roving_test::park;
+using roving_test::run_in;
+using roving_test::thrown_by;
+
+namespace {
+
+[[gnu::noinline]] std::uintptr_t stack_address() {
+  return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+}
+bool is_same_stack(std::uintptr_t a, std::uintptr_t b) { return (a > b ? a - b : b - a) < 64 * 1024; }
+
+template <class Body>
+void run_pinned(Body body) {
+  CHECK(run_in({1, false}, body) == 0);
+}
+
+// Until another thread says so. Neither suspends nor sleeps.
+void spin_until(const std::atomic<bool>& flag) {
+  while (!flag) {
+  }
+}
+
+}  // namespace
+
+TEST_CASE("pinned inline join: get() runs the child that is next on the parent's stack", "[inline]") {
+  run_pinned([] {
+    const std::uintptr_t mine = stack_address();
+    const roving::task_view parent = roving::this_task::handle();
+    int calls = 0;
+    for (int i = 0; i < 100; ++i)
+      roving::spawn([&] {
+        calls += is_same_stack(stack_address(), mine);
+        CHECK_FALSE(roving::this_task::handle() == parent);
+        CHECK(std::string{parent.waits_in()} == "task::get");
+      }).get();
+    CHECK(calls > 50);  // the loop is looked after now and then
+    CHECK(roving::this_task::handle() == parent);
+    CHECK(parent.waits_in() == nullptr);
+  });
+}
+
+TEST_CASE("pinned inline join: not a child that another one stands before, nor one that has begun", "[inline]") {
+  run_pinned([] {
+    const std::uintptr_t mine = stack_address();
+    std::string order;
+    auto neighbour = roving::spawn([&] { order += "n"; });
+    roving::spawn([&] {
+      order += "c";
+      CHECK_FALSE(is_same_stack(stack_address(), mine));
+    }).get();
+    CHECK(order == "nc");
+    auto begun = roving::spawn([&] {
+      roving::yield();
+      CHECK_FALSE(is_same_stack(stack_address(), mine));
+    });
+    roving::yield();
+    begun.get();
+  });
+}
+
+TEST_CASE("pinned inline join: what the child makes ready comes before the parent", "[inline]") {
+  run_pinned([] {
+    std::string order;
+    roving::task<void> grandchild;
+    roving::spawn([&] {
+      order += "c";
+      grandchild = roving::spawn([&] { order += "g"; });
+      roving::post([&] { order += "p"; });
+    }).get();
+    order += "m";
+    CHECK(order == "cgpm");
+  });
+}
+
+TEST_CASE("pinned inline join: who waits for the child too is told in the order in which they came", "[inline]") {
+  run_pinned([] {
+    std::string order;
+    auto child = roving::spawn([] { roving::yield(); });
+    auto later = roving::spawn([&] {
+      child.get();
+      order += "l";
+    });
+    child.get();
+    order += "m";
+    later.get();
+    CHECK(order == "ml");
+  });
+  run_pinned([] {
+    std::string order;
+    auto child = roving::spawn([] {});
+    (void)child.on_done([&] { order += "c"; });
+    child.get();
+    order += "m";
+    roving::yield();
+    CHECK(order == "cm");
+  });
+}
+
+TEST_CASE("pinned inline join: a callback that the child registers for itself comes behind the parent", "[inline]") {
+  run_pinned([] {
+    std::string order;
+    roving::task<void> child;
+    child = roving::spawn([&] { (void)child.on_done([&] { order += "c"; }); });
+    child.get();
+    order += "m";
+    roving::yield();
+    CHECK(order == "mc");
+  });
+}
+
+TEST_CASE("pinned inline join: a task that the child starts eagerly may wait for it", "[inline]") {
+  run_pinned([] {
+    std::string order;
+    roving::task<void> child;
+    roving::task<void> eager;
+    child = roving::spawn([&] {
+      eager = roving::spawn(roving::attributes{.eager = true}, [&] {
+        order += "e";
+        child.join();
+        order += "j";
+      });
+      order += "c";
+    });
+    child.get();
+    order += "m";
+    eager.get();
+    CHECK(order == "ecmj");
+  });
+}
+
+TEST_CASE("inline join: the child cancels its parent, and so itself, at once", "[inline]") {
+  const bool is_roving = GENERATE(false, true);
+  CHECK(run_in({1, is_roving}, [] {
+          auto parent = roving::spawn([] {
+            const roving::task_view self = roving::this_task::handle();
+            auto child = roving::spawn([self] {
+              CHECK(self.cancel("both"));
+              CHECK(self.cancelling() == 1);
+              CHECK(roving::this_task::cancelling() == 1);
+            });
+            CHECK(thrown_by([&] { child.get(); }) == "cancelled: both");
+            CHECK(child.cancelled());
+          });
+          parent.get();
+        }) == 0);
+}
+
+TEST_CASE("inline join: a cancel from elsewhere reaches the child when it parks", "[inline]") {
+  const bool is_roving = GENERATE(false, true);
+  const int depth = GENERATE(1, 20);
+  for (int round = 0; round < 20; ++round) {
+    std::string seen_by_child;
+    std::string seen_by_parent;
+    std::atomic<bool> begun{false};
+    std::atomic<bool> asked{false};
+    CHECK(run_in({2, false}, [&] {
+            struct nest {
+              static void run(int levels, const std::function<void()>& last) {
+                roving::spawn([&, levels] { levels > 1 ? run(levels - 1, last) : last(); }).get();
+              }
+            };
+            auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
+              seen_by_parent = thrown_by([&] {
+                nest::run(depth, [&] {
+                  begun = true;
+                  spin_until(asked);
+                  seen_by_child = thrown_by([] { park(); });
+                  throw roving::cancelled{"passed on"};
+                });
+              });
+            });
+            auto canceller = roving::spawn(roving::on_shard(1), [&] {
+              while (!begun) roving::yield();
+              CHECK(parent.cancel("from elsewhere"));
+              asked = true;
+            });
+            parent.join();
+            canceller.get();
+          }) == 0);
+    CHECK(seen_by_child == "cancelled: from elsewhere");
+    CHECK(seen_by_parent == "cancelled: passed on");
+  }
+}
+
+TEST_CASE("inline join: a cancel from elsewhere that comes too late for the child is thrown by the parent's get()",
+          "[inline]") {
+  const bool is_roving = GENERATE(false, true);
+  for (int round = 0; round < 20; ++round) {
+    std::string seen_by_parent;
+    std::atomic<bool> begun{false};
+    std::atomic<bool> asked{false};
+    CHECK(run_in({2, false}, [&] {
+            auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
+              seen_by_parent = thrown_by([&] {
+                roving::spawn([&] {
+                  begun = true;
+                  spin_until(asked);
+                }).get();
+              });
+            });
+            auto canceller = roving::spawn(roving::on_shard(1), [&] {
+              while (!begun) roving::yield();
+              CHECK(parent.cancel("late"));
+              asked = true;
+            });
+            parent.join();
+            canceller.get();
+          }) == 0);
+    CHECK(seen_by_parent == "cancelled: late");
+  }
+}
+
+// The cancel completes the future whose lock the child holds as it parks.
+TEST_CASE("inline join: a cancel that is passed on may end what the child is about to wait for", "[inline]") {
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<bool> begun{false};
+    std::atomic<bool> asked{false};
+    std::string seen_by_child;
+    CHECK(run_in({2, false}, [&] {
+            roving::promise<int> never;
+            roving::future<int> awaited = never.get_future();
+            auto parent = roving::spawn(roving::anywhere, [&] {
+              auto child = roving::spawn([&] {
+                begun = true;
+                spin_until(asked);
+                seen_by_child = thrown_by([&] { awaited.get(); });
+              });
+              (void)thrown_by([&] { roving::gather(awaited, child); });
+            });
+            auto canceller = roving::spawn(roving::on_shard(1), [&] {
+              while (!begun) roving::yield();
+              CHECK(parent.cancel());
+              asked = true;
+            });
+            parent.join();
+            canceller.get();
+          }) == 0);
+    CHECK(seen_by_child == "cancelled");
+  }
+}
+
+TEST_CASE("inline join: a cancel from elsewhere reaches a child that parks in a generator's body", "[inline]") {
+  const bool is_roving = GENERATE(false, true);
+  std::string seen;
+  std::atomic<bool> begun{false};
+  std::atomic<bool> asked{false};
+  CHECK(run_in({2, false}, [&] {
+          auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
+            (void)thrown_by([&] {
+              roving::spawn([&] {
+                begun = true;
+                spin_until(asked);
+                roving::generator<int> numbers{[&](auto& yield) {
+                  seen = thrown_by([] { park(); });
+                  yield(1);
+                }};
+                for (const int number : numbers) (void)number;
+              }).get();
+            });
+          });
+          auto canceller = roving::spawn(roving::on_shard(1), [&] {
+            while (!begun) roving::yield();
+            parent.cancel();
+            asked = true;
+          });
+          parent.join();
+          canceller.get();
+        }) == 0);
+  CHECK(seen == "cancelled");
+}
+
+TEST_CASE("pinned inline join: errno is the parent's own", "[inline]") {
+  run_pinned([] {
+    errno = 7;
+    roving::spawn([] { errno = 8; }).get();
+    CHECK(errno == 7);
+  });
+}
+
+TEST_CASE("pinned inline join: recursion goes on where a stack is half used", "[inline]") {
+  run_pinned([] {
+    struct nest {
+      static int run(int levels) {
+        volatile char frame[4096];
+        frame[0] = 1;
+        if (levels == 0) return frame[0];
+        return roving::spawn([levels] { return run(levels - 1); }).get() + frame[0];
+      }
+    };
+    CHECK(nest::run(500) == 501);
+  });
+}
+
+TEST_CASE("pinned inline join: others of the shard, its callbacks and timers do not wait for it", "[inline]") {
+  run_pinned([] {
+    bool stop = false;
+    int others = 0;
+    auto neighbour = roving::spawn([&] {
+      while (!stop) {
+        ++others;
+        roving::yield();
+      }
+    });
+    (void)roving::post_after(std::chrono::microseconds{200}, [&] { stop = true; });
+    int calls = 0;
+    while (!stop) roving::spawn([&] { ++calls; }).get();
+    neighbour.get();
+    CHECK(others > 0);
+    CHECK(calls > 0);
+  });
+}
