@@ -191,6 +191,23 @@ def public_headers_include_no_dependency(tree):
                 yield file, line, f"keep {header} in a source file: only roving/asio.hpp may include Boost"
 
 
+def public_headers_are_exported(tree):
+    """What a public header declares is visible outside of a shared library, and nothing of others is made so."""
+    push, pop = "#pragma GCC visibility push(default)", "#pragma GCC visibility pop"
+    for file in tree.code():
+        if not file.is_public or not re.search(r"^(?:inline )?namespace\b", file.code, re.MULTILINE):
+            continue
+        lines = file.code.splitlines()
+        marks = [line for line in lines if line in (push, pop)]
+        if marks != [push, pop]:
+            yield file, 1, f"its declarations belong between one `{push}` and one `{pop}`: sources are hidden"
+            continue
+        begin = lines.index(push) + 1
+        for line, _, header in file.includes:
+            if line > begin:
+                yield file, line, f"<{header}> stands within `{push}`"
+
+
 def scheduler_knows_no_fd(tree):
     """scheduler/ includes nothing about descriptors and names none."""
     for file in tree.code("scheduler"):
@@ -283,6 +300,7 @@ RULES = {
     "public-includes-private": public_headers_stand_on_public_ones,
     "examples-are-users": examples_see_what_users_see,
     "public-dependency": public_headers_include_no_dependency,
+    "public-exported": public_headers_are_exported,
     "no-fd-in-scheduler": scheduler_knows_no_fd,
     "home-of-boost-context": boost_context_has_one_home,
     "home-of-thread-local": thread_local_has_one_home,
@@ -317,7 +335,9 @@ CLEAN_TREE = {
     "scheduler/clock.cpp": "// The clock.\n#include <chrono>\n"
                            "auto now() { return std::chrono::steady_clock::now(); }\n",
     "scheduler/stack.cpp": "// Stacks.\n#include <unistd.h>\n",
-    "sync/include/roving/mutex.hpp": "// A mutex.\n#pragma once\n#include <roving/task.hpp>\n",
+    "sync/include/roving/mutex.hpp": "// A mutex.\n#pragma once\n#include <roving/task.hpp>\n"
+                                     "#pragma GCC visibility push(default)\nnamespace roving {\nclass mutex;\n}\n"
+                                     "#pragma GCC visibility pop\n",
     "io/include/roving/asio.hpp": "#pragma once\n// For Asio.\n#include <boost/asio/buffer.hpp>\n",
     "io/poller_epoll.cpp": '// epoll.\n#include <sys/epoll.h>\n#include "scheduler/deque.hpp"\n'
                            "int wait(int fd) { return epoll_wait(fd, nullptr, 0, 0); }\n",
@@ -353,6 +373,10 @@ PLANTED = (  # (rule, file, its text); the violation is expected in the line mar
      "// A.\n#pragma once\n#include <tbb/task_arena.h>  // <--\n"),
     ("public-dependency", "runtime/include/roving/a.hpp",
      "// A.\n#pragma once\n#include <oneapi/tbb.h>  // <--\n"),
+    ("public-exported", "sync/include/roving/a.hpp", "// A. <--\n#pragma once\nnamespace roving {\nclass a;\n}\n"),
+    ("public-exported", "sync/include/roving/a.hpp",
+     "// A.\n#pragma once\n#pragma GCC visibility push(default)\n#include <vector>  // <--\nnamespace roving {}\n"
+     "#pragma GCC visibility pop\n"),
     ("no-fd-in-scheduler", "scheduler/a.cpp", "// A.\n#include <unistd.h>  // <--\n"),
     ("no-fd-in-scheduler", "scheduler/a.hpp", "// A.\n#pragma once\n#include <sys/socket.h>  // <--\n"),
     ("no-fd-in-scheduler", "scheduler/a.hpp", "// A.\n#pragma once\nint queue_fd_ = -1;  // <--\n"),

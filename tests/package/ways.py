@@ -3,12 +3,15 @@
 
     ways.py SOURCE WORK     SOURCE: the project; WORK: a folder for all of it, emptied first
 
+The shared library exports what public headers declare and nothing else.
+
 Ways: an installation, static and shared, moved to another place before it is used, by CMake and by pkg-config;
 add_subdirectory; FetchContent. Each builds a program that runs a server and a client, and runs it. Ends with
 `N passed, M failed`.
 """
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +38,13 @@ FetchContent_MakeAvailable(roving)
 add_executable(user {program})
 target_link_libraries(user PRIVATE roving::roving)
 """
+
+
+# Whatever namespace roving declares, what the compiler makes for that, and std::hash of an endpoint. No template of the
+# standard library, nothing of Boost and oneTBB.
+EXPORTED = re.compile(r"_Z(N[KRO]*|T[ISVT]N|T[hv]\w+_N[KRO]*|Z|GVZ?N?[KRO]*N|NKSt4hashIN)6roving")
+# Of these public headers know the names at most.
+INTERNAL = re.compile(r"6roving6detail(5shard|9scheduler|4slab|10stack_pool|11timer_wheel|6poller|10descriptor)[CDE\d]")
 
 
 def run(*command, **more):
@@ -75,6 +85,17 @@ def by_pkgconfig(source, work, prefix, shared):
     run(work / "user")
 
 
+def check_exports(prefix):
+    library = next(prefix.rglob("libroving.so*")).resolve()
+    listed = run("nm", "-D", "--defined-only", "--format=posix", library, stdout=subprocess.PIPE).stdout
+    exported = [line.split()[0] for line in listed.splitlines()]
+    wrong = [name for name in exported if not EXPORTED.match(name) or INTERNAL.search(name)]
+    typeinfo = "_ZTIN6roving9cancelledE"
+    if wrong or typeinfo not in exported:
+        raise OSError(f"{library} exports {wrong or f'no {typeinfo}'}")
+    print(f"{library.name} exports {len(exported)} symbols, all of them roving's")
+
+
 def main(source, work):
     source, work = pathlib.Path(source).resolve(), pathlib.Path(work).resolve()
     shutil.rmtree(work, ignore_errors=True)
@@ -87,6 +108,8 @@ def main(source, work):
         prefix = installed(source, here, shared)
         user_of(BY_PACKAGE.format(program=program), here / "cmake", "-D", f"CMAKE_PREFIX_PATH={prefix}")
         by_pkgconfig(source, here / "pkgconfig", prefix, shared == "ON")
+        if shared == "ON":
+            check_exports(prefix)
 
     ways = {
         "static installation, by CMake and pkg-config": lambda: by_installation("OFF"),

@@ -35,6 +35,8 @@
 #include <roving/io_error.hpp>
 #include <roving/tcp_stream.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// What asio_stream can wrap: reads and writes several buffers at once and reports errors in an error_code.
@@ -198,3 +200,5 @@ void async_teardown(boost::beast::role_type, asio_stream<Stream>& stream, Handle
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

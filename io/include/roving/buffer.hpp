@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -97,3 +99,5 @@ class const_buffer {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

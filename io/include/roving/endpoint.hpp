@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// An IPv4 or IPv6 address with a port. A value: cheap to copy, ordered, hashable.
@@ -76,3 +78,5 @@ template <>
 struct std::hash<roving::endpoint> {
   std::size_t operator()(const roving::endpoint& of) const noexcept;
 };
+
+#pragma GCC visibility pop

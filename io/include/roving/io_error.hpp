@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <system_error>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 enum class io_errc {
@@ -37,3 +39,5 @@ class end_of_stream : public std::system_error {
 
 template <>
 struct std::is_error_code_enum<roving::io_errc> : std::true_type {};
+
+#pragma GCC visibility pop

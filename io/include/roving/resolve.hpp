@@ -8,6 +8,8 @@
 
 #include <roving/endpoint.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 enum class address_family : std::uint8_t { any, ipv4, ipv6 };
@@ -29,3 +31,5 @@ enum class address_family : std::uint8_t { any, ipv4, ipv6 };
 [[nodiscard]] const std::error_category& resolve_category() noexcept;
 
 }  // namespace roving
+
+#pragma GCC visibility pop

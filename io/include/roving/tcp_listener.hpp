@@ -7,6 +7,8 @@
 #include <roving/endpoint.hpp>
 #include <roving/tcp_stream.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 struct listen_options {
@@ -72,3 +74,5 @@ class tcp_listener {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -14,6 +14,8 @@
 #include <roving/detail/stream_handle.hpp>
 #include <roving/endpoint.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Which way of a connection.
@@ -132,3 +134,5 @@ class tcp_stream {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -18,6 +18,8 @@ namespace detail {
 
 class descriptor_watch;
 
+#pragma GCC visibility push(default)
+
 class readiness_operation : public select_operation {
  public:
   readiness_operation(int fd, io_direction direction, const char* call) noexcept;
@@ -67,3 +69,5 @@ template <class Function>
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -18,6 +18,8 @@ namespace detail {
 
 class completion_state;
 
+#pragma GCC visibility push(default)
+
 /// Different futures in the order in which they end.
 ///
 /// Thread safety: belongs to the task (the plain thread) that made it.
@@ -120,3 +122,5 @@ template <detail::waitable_range Range, class Representation, class Period>
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

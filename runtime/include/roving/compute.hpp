@@ -6,6 +6,8 @@
 
 #include <roving/detail/off_shard_call.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -34,3 +36,5 @@ std::invoke_result_t<Function> compute(Function&& f) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

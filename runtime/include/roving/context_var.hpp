@@ -8,6 +8,8 @@
 #include <roving/detail/context_values.hpp>
 #include <roving/error.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A variable of which every task has its own value: a task starts with those of its spawner, a callback (post,
@@ -106,3 +108,5 @@ void context_var<Value>::reset(token& before) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

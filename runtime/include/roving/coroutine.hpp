@@ -43,6 +43,8 @@
 #include <roving/error.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 template <class Value>
@@ -396,3 +398,5 @@ requires detail::handle<Handle>
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

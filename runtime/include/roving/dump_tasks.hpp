@@ -3,6 +3,8 @@
 
 #include <string>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// The shards and the tasks of the current runtime that are not done: what each shard runs; of each task its name,
@@ -16,3 +18,5 @@ namespace roving {
 [[nodiscard]] std::string dump_tasks();
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// The errors of several tasks, in the order in which the tasks ended. An error that is itself an exception_group stays
@@ -27,3 +29,5 @@ class exception_group : public std::exception {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -34,6 +34,12 @@
 
 namespace roving {
 
+namespace detail {
+class job_pool;
+}
+
+#pragma GCC visibility push(default)
+
 /// Anything with `post(f)`: calls f() once at some later time, somewhere, or destroys it when it can't any more; throws
 /// when it takes no more work. What submit() posts can be copied, so that `post(std::function<void()>)` will do.
 template <class Type>
@@ -48,8 +54,6 @@ class executor_closed : public std::runtime_error {
 };
 
 namespace detail {
-
-class job_pool;
 
 // --- to a pool of threads
 
@@ -430,3 +434,5 @@ class compute_pool : public detail::pool_poster {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -23,6 +23,8 @@
 #include <roving/settled.hpp>
 #include <roving/spawn.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -229,3 +231,5 @@ auto gather_settled(Range&& handles) {
 inline std::tuple<> gather_settled() noexcept { return {}; }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -25,6 +25,8 @@
 #include <roving/error.hpp>
 #include <roving/placement.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -230,3 +232,5 @@ class generator<Value>::iterator {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -12,6 +12,8 @@
 #include <roving/time.hpp>
 #include <roving/unhandled.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// When a shard that is busy looks for I/O and due timers.
@@ -56,3 +58,5 @@ struct options {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -8,6 +8,8 @@
 #include <roving/placement.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Stands for a posted callback. Copies stand for the same one. Destroying it does nothing.
@@ -111,3 +113,5 @@ class runtime_shard {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -12,6 +12,8 @@
 
 #include <roving/gather.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -84,3 +86,5 @@ auto race(Range&& functions) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

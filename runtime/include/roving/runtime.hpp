@@ -25,6 +25,10 @@
 namespace roving {
 namespace detail {
 
+struct runtime_access;
+
+#pragma GCC visibility push(default)
+
 /// Something sent to a shard from outside; runs there, or is dropped when the runtime closes first.
 struct submission : posted_callback {
   using posted_callback::posted_callback;
@@ -32,8 +36,6 @@ struct submission : posted_callback {
 
 template <class Value, class Function>
 class submitted_state;
-
-struct runtime_access;
 
 }  // namespace detail
 
@@ -291,3 +293,5 @@ auto runtime::submit(placement where, Function&& f, spawn_site site) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

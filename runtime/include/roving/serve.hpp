@@ -18,6 +18,8 @@
 #include <roving/tcp_stream.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Where serve() takes connections.
@@ -97,3 +99,5 @@ void serve(tcp_listener& listener, Handler handler, spawn_site site = spawn_site
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

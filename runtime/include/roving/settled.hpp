@@ -9,6 +9,8 @@
 
 #include <roving/detail/task_base.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A value or the exception that came in its place; `cancelled` is one of them. Value may be void or a reference.
@@ -60,3 +62,5 @@ class settled {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

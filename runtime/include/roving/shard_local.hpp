@@ -8,6 +8,8 @@
 
 #include <roving/detail/shard_locals.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// One `Value` on each shard of each runtime, made when it is first asked for there. Tasks pinned to a shard share it
@@ -53,3 +55,5 @@ class shard_local {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

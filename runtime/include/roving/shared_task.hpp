@@ -10,6 +10,8 @@
 #include <roving/task_view.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Stands for a task that somebody else looks after, such as a group. Copies stand for the same one; destroying it has
@@ -63,3 +65,5 @@ class shared_task : public task_view {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

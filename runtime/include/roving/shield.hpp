@@ -6,6 +6,8 @@
 
 #include <roving/detail/handle.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -39,3 +41,5 @@ detail::taken_from<Handle> shield(Handle&& handle) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

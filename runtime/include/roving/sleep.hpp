@@ -3,6 +3,8 @@
 
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Parks the current task until `deadline`; never returns before it. A deadline that has passed is a yield().
@@ -30,3 +32,5 @@ void sleep_for(std::chrono::duration<Representation, Period> span) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -9,6 +9,8 @@
 #include <roving/placement.hpp>
 #include <roving/task.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -68,3 +70,5 @@ template <class Function>
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

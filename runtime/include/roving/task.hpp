@@ -15,6 +15,8 @@
 #include <roving/placement.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 template <class Value>
@@ -195,3 +197,5 @@ class [[nodiscard]] task : public task_handle {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -16,6 +16,8 @@ namespace detail {
 
 class task_group_core;
 
+#pragma GCC visibility push(default)
+
 /// Throws task_group_closed.
 void check_open(const task_group_core& group);
 
@@ -94,3 +96,5 @@ void with_task_group(Body&& body) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

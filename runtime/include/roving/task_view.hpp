@@ -14,6 +14,8 @@
 #include <roving/done_callback.hpp>
 #include <roving/placement.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 struct future_access;  // for the library: the state behind a handle
@@ -92,3 +94,5 @@ namespace detail {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -7,6 +7,8 @@
 
 #include <roving/task_view.hpp>
 
+#pragma GCC visibility push(default)
+
 /// All of these: do not suspend; throw not_in_task where there is no current task (in a callback, on a plain thread).
 namespace roving::this_task {
 
@@ -42,3 +44,5 @@ namespace roving {
 [[nodiscard]] unsigned shard_count();
 
 }  // namespace roving
+
+#pragma GCC visibility pop

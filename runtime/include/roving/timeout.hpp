@@ -21,6 +21,8 @@ namespace detail {
 class timeout_core;
 }
 
+#pragma GCC visibility push(default)
+
 /// A timeout that the current task is in. with_timeout() makes one and passes it to what it calls.
 ///
 /// Thread safety: reschedule() and when(): the task that is in it, and what is pinned to that task's shard if the task
@@ -129,3 +131,5 @@ detail::taken_from<Handle> wait_for(Handle&& handle, std::chrono::duration<Repre
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

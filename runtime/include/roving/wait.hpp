@@ -11,6 +11,8 @@
 #include <roving/detail/handle.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// What wait() waits for.
@@ -76,3 +78,5 @@ auto wait(Range&& handles, wait_condition condition, std::chrono::duration<Repre
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -6,6 +6,8 @@
 
 #include <roving/detail/off_shard_call.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -33,3 +35,5 @@ std::invoke_result_t<Function> blocking(Function&& f) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

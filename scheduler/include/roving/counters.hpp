@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Counts of one shard since its runtime was made. Each is exact; read together they are of about the same moment.
@@ -18,3 +20,5 @@ struct shard_counters {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -11,6 +11,8 @@
 #include <roving/detail/ready_node.hpp>
 #include <roving/placement.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -150,3 +152,5 @@ std::size_t remove_done_callback(future_base& of, const done_callback& what);
 
 }  // namespace detail
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 class generator_core;
@@ -105,3 +107,5 @@ class runtime_closed : public std::runtime_error {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -1,6 +1,8 @@
 // A scope in which the task is not cancelled.
 #pragma once
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// While one lives, a cancel of the current task stays pending: no suspension in the scope throws `cancelled`. The
@@ -19,3 +21,5 @@ class no_cancel {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <string_view>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 class callback_handle;
@@ -67,3 +69,5 @@ struct attributes {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

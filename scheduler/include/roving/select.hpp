@@ -25,6 +25,8 @@
 
 #include <roving/detail/select_operation.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -111,3 +113,5 @@ decltype(auto) select(Alternatives&&... alternatives) {
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

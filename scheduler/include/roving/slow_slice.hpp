@@ -7,6 +7,8 @@
 #include <roving/placement.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A task or callback ran for long without suspending, and nothing else ran on its shard meanwhile.
@@ -21,3 +23,5 @@ struct slow_slice {
 using slow_slice_handler = std::function<void(const slow_slice&)>;
 
 }  // namespace roving
+
+#pragma GCC visibility pop

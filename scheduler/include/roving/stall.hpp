@@ -8,6 +8,8 @@
 #include <roving/placement.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A task, or a callback, that has not suspended for options.stall_threshold: nothing else that is pinned to its shard
@@ -26,3 +28,5 @@ struct stall {
 using stall_handler = std::function<void(const stall&)>;
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <stdexcept>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A length of time. Any std::chrono duration converts to it; what does not fit is cut to its ends.
@@ -40,3 +42,5 @@ template <class Representation, class Period>
 
 }  // namespace detail
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -8,6 +8,8 @@
 #include <roving/detail/select_operation.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -67,3 +69,5 @@ template <class Representation, class Period>
 }
 
 }  // namespace roving
+
+#pragma GCC visibility pop

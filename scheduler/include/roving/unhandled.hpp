@@ -5,6 +5,8 @@
 #include <functional>
 #include <string>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// An error that no code caught or fetched.
@@ -23,3 +25,5 @@ void report_on_stderr(const unhandled& what) noexcept;
 }  // namespace detail
 
 }  // namespace roving
+
+#pragma GCC visibility pop

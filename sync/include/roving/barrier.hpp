@@ -9,6 +9,8 @@
 #include <roving/detail/atomic.hpp>
 #include <roving/mutex.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A barrier was aborted, or reset while somebody waited.
@@ -69,3 +71,5 @@ class barrier {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -6,6 +6,8 @@
 
 #include <roving/semaphore.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A semaphore whose release() finds out that a permit is given back twice. Not a kind of semaphore to the compiler:
@@ -47,3 +49,5 @@ class bounded_semaphore {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

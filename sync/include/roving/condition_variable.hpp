@@ -7,6 +7,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/mutex.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A condition of what one mutex guards. Bound to that mutex for life, so that no call needs to name it.
@@ -50,3 +52,5 @@ class condition_variable {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -10,6 +10,8 @@
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 class event;
@@ -73,3 +75,5 @@ class event {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

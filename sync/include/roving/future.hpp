@@ -16,6 +16,8 @@
 #include <roving/placement.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -297,3 +299,5 @@ class promise {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

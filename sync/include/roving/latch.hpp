@@ -7,6 +7,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A latch was counted down below zero.
@@ -48,3 +50,5 @@ class latch {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

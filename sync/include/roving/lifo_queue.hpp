@@ -6,6 +6,8 @@
 
 #include <roving/detail/queue_core.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -36,3 +38,5 @@ class lifo_queue : public detail::basic_queue<Value, detail::lifo_items<Value>> 
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

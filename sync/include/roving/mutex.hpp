@@ -11,6 +11,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Something was unlocked, waited on or notified under a lock that is not locked.
@@ -80,3 +82,5 @@ class mutex {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

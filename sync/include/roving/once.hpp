@@ -8,6 +8,8 @@
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// Lets one call() run its function, and the others wait for that.
@@ -57,3 +59,5 @@ class once {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -10,6 +10,8 @@
 
 #include <roving/detail/queue_core.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -65,3 +67,5 @@ class priority_queue : public detail::basic_queue<Value, detail::priority_items<
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -6,6 +6,8 @@
 
 #include <roving/detail/queue_core.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 namespace detail {
 
@@ -42,3 +44,5 @@ class queue : public detail::basic_queue<Value, detail::fifo_items<Value>> {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -10,6 +10,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A bounded semaphore was released more often than it was acquired.
@@ -90,3 +92,5 @@ class semaphore {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

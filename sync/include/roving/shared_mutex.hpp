@@ -11,6 +11,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/mutex.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A mutex for one writer or many readers. SharedLockable: std::shared_lock and std::unique_lock take it.
@@ -67,3 +69,5 @@ class shared_mutex {
 };
 
 }  // namespace roving
+
+#pragma GCC visibility pop

@@ -3,8 +3,12 @@
 
 #include <cstdint>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 enum class io_direction : std::uint8_t { read, write };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -16,6 +16,8 @@ namespace roving::detail {
 class descriptor;
 class system_calls;
 
+#pragma GCC visibility push(default)
+
 class io_handle {
  public:
   io_handle() noexcept = default;
@@ -53,3 +55,5 @@ class io_handle {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

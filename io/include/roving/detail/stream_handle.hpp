@@ -14,6 +14,8 @@
 #include <roving/buffer.hpp>
 #include <roving/detail/io_handle.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 class stream_handle : public io_handle {
@@ -43,3 +45,5 @@ class stream_handle : public io_handle {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

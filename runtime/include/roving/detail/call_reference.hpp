@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 template <class Signature>
@@ -27,3 +29,5 @@ class call_reference<void(Arguments...)> {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -31,6 +31,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 class coroutine_driver;
@@ -253,3 +255,5 @@ class foreign_relay {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -17,6 +17,8 @@
 #include <roving/task.hpp>
 #include <roving/task_view.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// The state behind a handle.
@@ -141,3 +143,5 @@ result_of<taken_from<Handle>> take_result(Handle&& of) {
 }
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

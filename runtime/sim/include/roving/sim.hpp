@@ -32,6 +32,8 @@
 #include <roving/options.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::sim {
 
 /// How it is chosen which thread goes on.
@@ -158,3 +160,5 @@ class thread {
 [[nodiscard]] bool is_simulated() noexcept;
 
 }  // namespace roving::sim
+
+#pragma GCC visibility pop

@@ -5,6 +5,8 @@
 // cold and out of line. What a user can break is an exception and never this.
 #pragma once
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// Prints file, line and expression to stderr and aborts. Does not suspend; any thread; needs little stack.
@@ -12,6 +14,8 @@ namespace roving::detail {
                                                              int line) noexcept;
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop
 
 #define ROVING_ASSERT(condition)                     \
   (__builtin_expect(static_cast<bool>(condition), 1) \

@@ -7,6 +7,8 @@
 
 #include <atomic>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 #if defined(ROVING_SIMULATION)
@@ -89,3 +91,5 @@ using atomic = std::atomic<Value>;
 #endif
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -25,6 +25,10 @@
 
 namespace roving::detail {
 
+struct callbacks;  // callback.cpp
+
+#pragma GCC visibility push(default)
+
 /// What the compiler knows of a callable, for code that does not.
 struct callable_operations {
   void (*call)(void* callable);
@@ -52,7 +56,7 @@ class callback : public posted_callback, public counted {
   void is_complete() noexcept { phase_.store(phase::waiting, std::memory_order_release); }
 
  protected:
-  friend struct callbacks;  // callback.cpp
+  friend struct callbacks;
   enum class phase : std::uint8_t { waiting, taken };
 
   callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
@@ -102,3 +106,5 @@ void post_callback(callback& what, counted& door, const char* call);
 void post_callback_at(callback& what, time_point deadline, const char* call);
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

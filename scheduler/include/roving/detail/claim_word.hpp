@@ -48,6 +48,8 @@
 #include <roving/detail/planted.hpp>
 #include <roving/detail/relax.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// Who ended a wait.
@@ -237,3 +239,5 @@ class basic_claim_word {
 using claim_word = basic_claim_word<>;
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -23,6 +23,10 @@
 
 namespace roving::detail {
 
+class context_values;  // context_values.cpp has what is in it
+
+#pragma GCC visibility push(default)
+
 /// Something with a count of references to it.
 class counted {
  public:
@@ -76,7 +80,6 @@ class counted_reference {
   Counted* to_ = nullptr;
 };
 
-class context_values;  // context_values.cpp has what is in it
 void add_context_reference(context_values& values) noexcept;
 void release_context(context_values& values) noexcept;
 
@@ -152,3 +155,5 @@ counted_reference<context_value> set_in_context(const counted_reference<context_
                                                 counted_reference<context_value> value);
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

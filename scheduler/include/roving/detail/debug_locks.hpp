@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// The calling thread has locked `mutex`; `by` is where. Any thread.
@@ -12,3 +14,5 @@ void mutex_was_taken(const void* mutex, std::uintptr_t by) noexcept;
 void mutex_is_released(const void* mutex) noexcept;
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -25,6 +25,8 @@
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 class future_base;
@@ -197,3 +199,5 @@ class future_reference {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -37,8 +37,11 @@ class gate;
 class scheduler;
 class shard;
 struct fiber;
-struct task_base;
 struct thread_anchor;
+
+#pragma GCC visibility push(default)
+
+struct task_base;
 
 class generator_core : public counted {
  public:
@@ -133,3 +136,5 @@ class generator_list {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

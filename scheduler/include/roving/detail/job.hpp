@@ -3,6 +3,8 @@
 
 #include <exception>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// Lies where its owner put it until the pool that took it calls run() or drop(), once. The owner may free it in there.
@@ -27,3 +29,5 @@ struct job {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// `Error`, or std::bad_alloc where there is no memory for its text.
@@ -17,3 +19,5 @@ template <class Error, class... Arguments>
 }
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

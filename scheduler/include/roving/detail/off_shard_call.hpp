@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// Lies on the caller's stack. The callable stays where it is: the caller's.
@@ -52,3 +54,5 @@ class off_shard_call {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

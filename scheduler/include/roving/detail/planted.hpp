@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 enum class planted : std::uint8_t {
@@ -54,3 +56,5 @@ enum class planted : std::uint8_t {
 #endif
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -10,6 +10,8 @@ namespace roving::detail {
 
 class shard;
 
+#pragma GCC visibility push(default)
+
 enum class ready_kind : std::uint8_t {
   task,    // a task_base; resumed by a shard
   thread,  // a plain thread that is blocked; run() wakes it, at once
@@ -72,3 +74,5 @@ void make_ready(ready_node& node) noexcept;
 void make_ready(ready_list& nodes) noexcept;
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -5,6 +5,8 @@
 // spins waits for ever for a holder that never gets to run.
 #pragma once
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// Lets time pass in the `iteration`th round of a spin loop; the first round is 0.
@@ -15,3 +17,5 @@ namespace roving::detail {
 void relax(unsigned iteration) noexcept;
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

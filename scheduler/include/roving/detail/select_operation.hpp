@@ -29,6 +29,10 @@
 
 namespace roving::detail {
 
+class selection;
+
+#pragma GCC visibility push(default)
+
 class select_operation {
  public:
   select_operation() = default;
@@ -133,3 +137,5 @@ template <class Function>
 }
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -7,6 +7,8 @@
 #include <roving/detail/atomic.hpp>
 #include <roving/detail/context_values.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 struct shard_local_key final : counted {
@@ -36,3 +38,5 @@ shard_local_value* add_shard_local(const counted_reference<shard_local_key>& key
                                    std::unique_ptr<shard_local_value> made);
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

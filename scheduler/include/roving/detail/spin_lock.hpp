@@ -16,6 +16,8 @@
 #include <roving/detail/atomic.hpp>
 #include <roving/detail/relax.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// A spin lock; BasicLockable and Lockable, so std::scoped_lock and std::unique_lock take it.
@@ -59,3 +61,5 @@ using spin_lock = basic_spin_lock<atomic>;
 static_assert(sizeof(spin_lock) == 1);
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -29,6 +29,9 @@ class scheduler;
 class shard;
 class slab;
 struct fiber;
+
+#pragma GCC visibility push(default)
+
 struct task_base;
 
 /// What the compiler knows of the callable and the value of a task, for code that does not.
@@ -238,3 +241,5 @@ struct task_body {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

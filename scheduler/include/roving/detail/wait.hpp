@@ -20,6 +20,8 @@
 #include <roving/detail/spin_lock.hpp>
 #include <roving/time.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 /// How a wait ended. `cancelled`: throw_cancelled() after having put things right.
@@ -120,3 +122,5 @@ class wait_list {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop

@@ -17,6 +17,8 @@
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving {
 
 /// A queue was shut down: nothing can be put, and nothing more is to be had.
@@ -217,3 +219,5 @@ class basic_queue {
 
 }  // namespace detail
 }  // namespace roving
+
+#pragma GCC visibility pop

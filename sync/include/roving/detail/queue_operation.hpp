@@ -7,6 +7,8 @@
 
 #include <roving/detail/select_operation.hpp>
 
+#pragma GCC visibility push(default)
+
 namespace roving::detail {
 
 template <class Queue>
@@ -45,3 +47,5 @@ class put_operation : public select_operation {
 };
 
 }  // namespace roving::detail
+
+#pragma GCC visibility pop
