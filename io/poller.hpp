@@ -29,10 +29,10 @@ class poller : public parker {
   ~poller() override { table_->orphan(); }
 
   /// Errors: ENOSPC, ENOMEM (limits of the kernel), EPERM (a regular file: always ready), EEXIST (this poller has
-  /// that fd already; a duplicate can be added), EBADF. Any thread.
+  /// that fd already; a duplicate can be added), EBADF. Any thread, under the lock of descriptors().
   [[nodiscard]] virtual std::error_code add(int fd, const descriptor& state, interest what) noexcept = 0;
 
-  /// Forgets what was added. Any thread.
+  /// Forgets what was added. Any thread, under the lock of descriptors().
   virtual void remove(int fd) noexcept = 0;
 
   [[nodiscard]] const system_calls& calls() const noexcept { return calls_; }

@@ -7,9 +7,12 @@
 // A foreign descriptor, whose owner neither drains it nor tells us when it closes it, is added for one event:
 // EV_ONESHOT without EV_CLEAR, which is level-triggered.
 //
-// kqueue replaces what was added before, where epoll refuses, and can't be asked without being changed. So it is noted
-// here which numbers are added: a foreign add must not take our own edges away. What is ours replaces a foreign add of
-// that number, which must be of an earlier file: its owner closed it while it was waited for.
+// kqueue replaces what was added before, where epoll refuses. So it is noted here which numbers are added: a foreign
+// add must not take our own edges away, nor another foreign one's event. A foreign number may have been closed while it
+// was waited for, and be another file's by now. Then the kernel has forgotten what was added, and says so when that is
+// to be enabled, which it is already; libkqueue does not notice, and there the files are compared. (They do not do
+// alone: to some kernels all sockets are the same file.) What is ours replaces a foreign add of that number without
+// asking: its file is new.
 //
 // A regular file is refused, as by epoll: the filter for reading says whether the end is reached, which is not what is
 // asked.
@@ -21,7 +24,8 @@
 #include <bit>
 #include <cerrno>
 #include <ctime>
-#include <mutex>
+#include <new>
+#include <optional>
 #include <vector>
 
 #include <fcntl.h>
@@ -66,11 +70,6 @@ readiness readiness_of(const event& from) noexcept {
   return {.readable = ended, .writable = true, .hung_up = ended};
 }
 
-bool is_regular_file(int fd) noexcept {
-  struct stat about {};
-  return ::fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
-}
-
 class kqueue_poller final : public kernel_poller {
  public:
   kqueue_poller(const system_calls& calls, const poller_options& options)
@@ -83,29 +82,38 @@ class kqueue_poller final : public kernel_poller {
   ~kqueue_poller() override { descriptors().orphan(); }
 
   std::error_code add(int fd, const descriptor& state, interest what) noexcept override {
-    if (what != interest::edges && is_regular_file(fd)) return std::make_error_code(std::errc::operation_not_permitted);
-    if (const std::error_code error = note(fd, what == interest::edges ? added::edges : added::once)) return error;
-    const std::uint64_t token = state.token();
+    if (fd < 0) return std::make_error_code(std::errc::bad_file_descriptor);
+    added now{.what = what, .token = state.token()};
+    if (what != interest::edges) {
+      struct stat about {};
+      if (::fstat(fd, &about) != 0) return {errno, std::system_category()};
+      if (S_ISREG(about.st_mode)) return std::make_error_code(std::errc::operation_not_permitted);
+      now.device = about.st_dev;
+      now.file = about.st_ino;
+    }
+    if (!make_room_for(fd)) return std::make_error_code(std::errc::not_enough_memory);
+    if (const std::optional<added>& before = added_[static_cast<std::size_t>(fd)]) {
+      if (is_there(fd, *before, now)) return std::make_error_code(std::errc::file_exists);
+      remove(fd);
+    }
+
     std::error_code error;
     if (what == interest::edges) {
       // In this order: libkqueue 2.7 forgets to ask for ends when the other one comes last.
-      const event both[] = {change(fd, EVFILT_WRITE, EV_ADD | EV_CLEAR, token),
-                            change(fd, EVFILT_READ, EV_ADD | EV_CLEAR, token)};
+      const event both[] = {change(fd, EVFILT_WRITE, EV_ADD | EV_CLEAR, now.token),
+                            change(fd, EVFILT_READ, EV_ADD | EV_CLEAR, now.token)};
       error = apply(both, 2);
     } else {
-      const event once =
-          change(fd, what == interest::readable_once ? EVFILT_READ : EVFILT_WRITE, EV_ADD | EV_ONESHOT, token);
+      const event once = change(fd, filter_of(what), EV_ADD | EV_ONESHOT, now.token);
       error = apply(&once, 1);
     }
+    added_[static_cast<std::size_t>(fd)] = now;
     if (error) remove(fd);  // one of two filters may be there
     return error;
   }
 
   void remove(int fd) noexcept override {
-    {
-      const std::lock_guard guard{noting_};
-      if (static_cast<std::size_t>(fd) < added_.size()) added_[static_cast<std::size_t>(fd)] = added::none;
-    }
+    added_[static_cast<std::size_t>(fd)].reset();
     for (const int filter : {EVFILT_READ, EVFILT_WRITE}) {
       const event gone = change(fd, filter, EV_DELETE, 0);
       static_cast<void>(apply(&gone, 1));  // a one-shot is gone once it was told
@@ -141,28 +149,40 @@ class kqueue_poller final : public kernel_poller {
     return {errno, std::system_category()};
   }
 
-  enum class added : std::uint8_t { none, once, edges };
+  // What was added for a number, and to which file if that is foreign.
+  struct added {
+    interest what;
+    std::uint64_t token;
+    dev_t device = 0;
+    ino_t file = 0;
+  };
 
-  [[nodiscard]] std::error_code note(int fd, added as) noexcept {
-    if (fd < 0) return std::make_error_code(std::errc::bad_file_descriptor);
+  [[nodiscard]] static int filter_of(interest once) noexcept {
+    return once == interest::readable_once ? EVFILT_READ : EVFILT_WRITE;
+  }
+
+  [[nodiscard]] bool is_there(int fd, const added& before, const added& now) noexcept {
+    if (before.what == interest::edges) return true;  // who closes what is ours removes it first
+    if (now.what == interest::edges) return false;
+    if (before.device != now.device || before.file != now.file) return false;
+    const event same = change(fd, filter_of(before.what), EV_ENABLE, before.token);
+    return !apply(&same, 1);
+  }
+
+  [[nodiscard]] bool make_room_for(int fd) noexcept {
     const auto place = static_cast<std::size_t>(fd);
-    const std::lock_guard guard{noting_};
-    if (place >= added_.size()) {
-      try {
-        added_.resize(std::max(place + 1, 2 * added_.size()));
-      } catch (const std::bad_alloc&) {
-        return std::make_error_code(std::errc::not_enough_memory);
-      }
+    if (place < added_.size()) return true;
+    try {
+      added_.resize(std::max(place + 1, 2 * added_.size()));
+    } catch (const std::bad_alloc&) {
+      return false;
     }
-    if (added_[place] == added::edges || added_[place] == as) return std::make_error_code(std::errc::file_exists);
-    added_[place] = as;
-    return {};
+    return true;
   }
 
   owned_fd queue_;
-  spin_lock noting_;
-  std::vector<added> added_;   // by number; guarded by noting_
-  std::vector<event> events_;  // of whoever asks
+  std::vector<std::optional<added>> added_;  // by number; the table's lock guards it
+  std::vector<event> events_;                // of whoever asks
 };
 
 }  // namespace

@@ -615,6 +615,31 @@ TEST_CASE("poller: a number that is there already, or none at all, is refused", 
   withdraw(here, sockets.here, nullptr);
 }
 
+TEST_CASE("poller: a number that its owner closed while it was waited for can be added again", "[io][poller]") {
+  const interest again = GENERATE(interest::readable_once, interest::edges);
+  owner own;
+  socket_pair sockets;
+  registration before;
+  int number = -1;
+  {
+    socket_pair closed;
+    number = closed.here;
+    before = own.add(number, interest::readable_once);
+  }
+  REQUIRE(::dup2(sockets.here, number) == number);
+  const fd_guard reused{number};
+  const registration now = own.add(number, again);
+  std::error_code error;
+  CHECK(own.queue->enroll(number, interest::readable_once, error).state == nullptr);
+  CHECK(error == std::errc::file_exists);
+  withdraw(before, number, nullptr);  // whoever had the number does not disturb who has it now
+  waiting reader{now, io_direction::read};
+  write_one(sockets.there);
+  own.wait_until([&] { return reader.is_back(); });
+  CHECK(reader.end() == io_wait_end::ready);
+  withdraw(now, number, nullptr);
+}
+
 TEST_CASE("poller: a regular file is refused or always ready", "[io][poller]") {
   owner own;
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::tmpfile(), std::fclose};

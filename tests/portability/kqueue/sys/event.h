@@ -32,6 +32,7 @@ inline constexpr short EVFILT_WRITE = -2;
 inline constexpr short EVFILT_USER = -11;
 inline constexpr unsigned short EV_ADD = 0x0001;
 inline constexpr unsigned short EV_DELETE = 0x0002;
+inline constexpr unsigned short EV_ENABLE = 0x0004;
 inline constexpr unsigned short EV_ONESHOT = 0x0010;
 inline constexpr unsigned short EV_CLEAR = 0x0020;
 inline constexpr unsigned short EV_ERROR = 0x4000;
