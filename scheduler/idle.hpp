@@ -38,6 +38,11 @@
 //          the watch; all seq_cst: one of the two sees the other, and somebody watches or is called. Likewise the flag
 //          of a sleeper is set before it looks at the watch, and looked at after that was ended.
 //
+// [quiet]  Who has the watch and has seen nobody run for long ends the watch, then looks at the others' flags; who
+// wakes
+//          takes its announcement back (S5), then looks at the watch; all seq_cst: one of the two sees the other. So
+//          either the watch is taken again, or who runs finds none and calls somebody.
+//
 // [count]  Who sleeps or is called is counted in the word first, then the flag is set, release; who takes the flag,
 //          acquire, then counts down: no count falls below zero.
 //
@@ -56,6 +61,7 @@
 
 #include <roving/detail/assert.hpp>
 #include <roving/detail/atomic.hpp>
+#include <roving/detail/planted.hpp>
 
 namespace roving::detail {
 
@@ -128,8 +134,14 @@ class basic_idle_set {
   /// Takes the watch, or keeps it. False when somebody else has it.
   bool watch(unsigned shard, bool is_short) noexcept;
   void end_watch(unsigned shard) noexcept;
-  /// Relaxed: who has just ended its own watch sees that, or a later one; for others it is a hint.
-  [[nodiscard]] bool has_watcher() const noexcept { return watch_.load(std::memory_order_relaxed) != 0; }
+  /// Ends it since nobody runs. True when somebody does after all, who may have seen the watch, and it was taken again.
+  bool end_quiet_watch(unsigned shard) noexcept;
+  [[nodiscard]] bool has_watcher() const noexcept { return watch_.load(std::memory_order_seq_cst) != 0; }  // [quiet]
+  /// Whether somebody else has it; news of a moment.
+  [[nodiscard]] bool is_watched(unsigned shard) const noexcept {
+    const std::uint32_t watcher = watch_.load(std::memory_order_relaxed) & ~short_watch;
+    return watcher != 0 && watcher != shard + 1;
+  }
 
  private:
   enum class flag : std::uint8_t { awake, asleep, called, absent };
@@ -213,7 +225,7 @@ void basic_idle_set<Atomic>::announce(unsigned shard, bool was_searching) noexce
 
 template <template <class> class Atomic>
 bool basic_idle_set<Atomic>::awake(unsigned shard) noexcept {
-  const flag before = flags_[shard].exchange(flag::awake, std::memory_order_seq_cst);  // [count] [rests]
+  const flag before = flags_[shard].exchange(flag::awake, std::memory_order_seq_cst);  // [count] [rests] [quiet]
   if (before == flag::asleep) word_.fetch_sub(one_sleeping, std::memory_order_relaxed);
   return before == flag::called;
 }
@@ -250,6 +262,15 @@ void basic_idle_set<Atomic>::end_watch(unsigned shard) noexcept {
   while ((seen & ~short_watch) == shard + 1 &&
          !watch_.compare_exchange_weak(seen, 0, std::memory_order_seq_cst)) {  // [watch]
   }
+}
+
+template <template <class> class Atomic>
+bool basic_idle_set<Atomic>::end_quiet_watch(unsigned shard) noexcept {
+  end_watch(shard);
+  if (is_planted(planted::watch_ended_unlooked)) return false;
+  for (unsigned i = 0; i < shards_; ++i)
+    if (!rests(i)) return watch(shard, false);  // [quiet]
+  return false;
 }
 
 }  // namespace roving::detail

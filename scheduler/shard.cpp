@@ -74,6 +74,7 @@ void shard::begin_thread(std::optional<unsigned> core) noexcept {
   agree_on_floating_point_flags();
   anchor_ = thread_anchor::of_this_thread();
   loop_.adopt_thread();
+  was_away_ = true;
   set_this_shard(this);
   asked().enter();
   if (debug_) check_.begin_thread(scheduler_.options().debug_thread_local_scan);
@@ -94,6 +95,7 @@ void shard::run() noexcept {
     drain_inbox();
     if (poll_wanted_ || scheduler_.options().poll_every_generation) poll();
     queue_due_timers();
+    if (was_away_ && has_own_work()) hand_over_the_watch();
     run_ready();
     if (!has_own_work()) wait_for_work();
   }
@@ -605,11 +607,11 @@ void shard::wait_for_work() noexcept {
     else if (searching_)
       stop_searching();
   }
-  if (has_own_work() || !inbox_.looks_empty()) hand_over_the_watch();
 }
 
-// This one is about to run something, so somebody else has to watch it.
+// This one is about to run something, after others may have seen it asleep; so somebody else has to watch it.
 void shard::hand_over_the_watch() noexcept {
+  was_away_ = false;
   quiet_looks_ = 0;
   idle_set& idle = scheduler_.idle();
   if (std::exchange(watching_, false)) idle.end_watch(index_);
@@ -627,6 +629,7 @@ void shard::sleep() noexcept {
   idle_set& idle = scheduler_.idle();
   ready_list found;
   bool lively = std::exchange(lively_, false);
+  was_away_ = true;
   idle.announce(index_, std::exchange(searching_, false));
   if (!is_planted(planted::sleep_without_second_look) && look_once_more(lively)) {
     searching_ = idle.awake(index_);
@@ -662,8 +665,9 @@ bool shard::take_the_watch(bool lively) noexcept {
   if (lively || somebody_runs || quiet_looks_ < quiet_looks_until_the_watch_ends) {
     watching_ = idle.watch(index_, lively);
     ++quiet_looks_;
-  } else if (std::exchange(watching_, false)) {
-    idle.end_watch(index_);
+  } else if (watching_) {
+    watching_ = idle.end_quiet_watch(index_);
+    if (watching_) quiet_looks_ = 0;
   }
   return watching_;
 }
@@ -673,6 +677,10 @@ bool shard::keeps_work_to_itself() const noexcept {
   const bool has_fresh = newest != nullptr && !newest->taken.load(std::memory_order_relaxed);
   return (has_fresh || woken_.size_estimate() > 1 || !scheduler_.overflow().looks_empty()) &&
       !scheduler_.idle().somebody_searches();
+}
+
+bool shard::is_unwatched() const noexcept {
+  return scheduler_.idle().sleepers() != 0 && !scheduler_.idle().is_watched(index_);
 }
 
 // S3. `lively` comes in as: leave a lone woken task to its own shard, and goes out as whether there is one.

@@ -217,6 +217,9 @@ class shard {
   /// count, since a shard on short watch looks after it. Exact where all others sleep: for simulation's check of S12.
   [[nodiscard]] bool keeps_work_to_itself() const noexcept;
 
+  /// Whether it is about to run a task, others sleep, and none of them has the watch. Likewise, for D7.
+  [[nodiscard]] bool is_unwatched() const noexcept;
+
   /// Takes in pinned work and wakes the shard if it sleeps.
   void receive(ready_node& node) noexcept;
   void set_timer(roving_timer& timer, time_point deadline) noexcept;
@@ -319,6 +322,7 @@ class shard {
   bool lively_ = false;  // a lone woken task was seen, and then run by its own shard
   bool watching_ = false;
   bool may_have_roving_ = false;  // fresh_ and woken_; false is certain
+  bool was_away_ = false;  // others may have seen it asleep, or run by nobody, since it last ran anything
   bool timers_queued_ = false;
   bool timers_wanted_ = false;
   unsigned quiet_looks_ = 0;

@@ -76,6 +76,9 @@ result run_once(const options& how, const std::function<void()>& program) {
     sim->keeps_work_to_itself = [&of = detail::runtime_access::scheduler_of(simulated)](unsigned shard) {
       return of.shard_count() > 1 && of.at(shard).keeps_work_to_itself();
     };
+    sim->is_unwatched = [&of = detail::runtime_access::scheduler_of(simulated)](unsigned shard) {
+      return of.shard_count() > 1 && of.at(shard).is_unwatched();
+    };
     sim->describe_tasks = [&simulated] { return detail::runtime_access::scheduler_of(simulated).describe_tasks(); };
     try {
       simulated.run(program);
@@ -87,6 +90,7 @@ result run_once(const options& how, const std::function<void()>& program) {
     simulated.close();
     sim->describe_tasks = nullptr;
     sim->keeps_work_to_itself = nullptr;
+    sim->is_unwatched = nullptr;
   });
 
   result made{{}, sim->take_report(), sim->choices().made()};

@@ -417,10 +417,11 @@ void simulation::slice_begins(unsigned shard, const detail::task_base& task) noe
     fail("a task runs on two shards at once: " + task.name());
   task_on_shard_[shard] = task.number;
   if (!keeps_work_to_itself || !all_others_sleep()) return;
-  const bool keeps_it = [&] {
+  const auto [keeps_it, unwatched] = [&] {
     const busy here{busy_};
-    return keeps_work_to_itself(shard);
+    return std::pair{keeps_work_to_itself(shard), is_unwatched(shard)};
   }();
+  if (unwatched) fail("shard " + std::to_string(shard) + " runs, all others sleep, and none of them watches it (D7)");
   if (keeps_it) fail("roving work waits on shard " + std::to_string(shard) + " while all others sleep (S12)");
 }
 

@@ -53,6 +53,9 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   /// Whether that shard, which begins a slice, has roving work that no other knows of.
   std::function<bool(unsigned shard)> keeps_work_to_itself;
 
+  /// Whether others sleep beside that shard, which begins a slice, and none of them watches it.
+  std::function<bool(unsigned shard)> is_unwatched;
+
   [[nodiscard]] report take_report();
   [[nodiscard]] choice_source& choices() noexcept { return choices_; }
 

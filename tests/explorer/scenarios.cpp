@@ -281,6 +281,39 @@ struct watch_handed_over : shards_scenario {
   }
 };
 
+// Who watches sees nobody run, and ends the watch, while another wakes: one of the two must see to the watch.
+struct watch_ended : shards_scenario {
+  watch_ended() {
+    (void)idle.watch(0, false);
+    idle.announce(0, false);
+    idle.announce(1, false);
+  }
+  bool work_is_visible() override { return false; }
+  item* search() override { return nullptr; }
+
+  void thread(unsigned index) override {
+    if (index == 0) {
+      if (!idle.somebody_runs() && !idle.end_quiet_watch(0)) bells[0].wait();
+    } else {
+      if (idle.awake(1)) require(false, "called by nobody");
+      if (!idle.has_watcher() && idle.sleepers() != 0) call_searcher(1);
+    }
+  }
+};
+
+// The same where a message wakes the other, which runs before its sender has counted it as awake.
+struct watch_ended_by_message : watch_ended {
+  void thread(unsigned index) override {
+    if (index == 0) return watch_ended::thread(0);
+    if (index == 2) {
+      if (idle.take_from_sleep(1)) bells[1].ring();
+    } else {
+      bells[1].wait();
+      watch_ended::thread(1);
+    }
+  }
+};
+
 // An observer of all shards goes to sleep, and a shard wakes, or gets a thread again: one of the two must see the
 // other.
 struct rests_seen : shards_scenario {
@@ -699,6 +732,8 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(claim_passed_back, "[handover] [pin] [mark]", .threads = 3),
       ROVING_SCENARIO(claim_watched, "[handover] [pin] [untouched]", .threads = 3, .load_buffering = true),
       ROVING_SCENARIO(watch_handed_over, "[watch]", .threads = 2),
+      ROVING_SCENARIO(watch_ended, "[quiet]", .threads = 2),
+      ROVING_SCENARIO(watch_ended_by_message, "[quiet]", .threads = 3),
       ROVING_SCENARIO(rests_seen_asleep, "[rests]", .threads = 2),
       ROVING_SCENARIO(rests_seen_absent, "[rests]", .threads = 2),
       ROVING_SCENARIO(deque_wake_two, "[wake] (b)", .threads = 3, .preemptions_at_most = 2,

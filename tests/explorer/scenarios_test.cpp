@@ -109,6 +109,7 @@ constexpr expectation expectations[] = {
     {planted::last_of_deque_unraced, "deque_one_thief"},  {planted::steal_in_two_steps, "deque_two_thieves"},
     {planted::drain_in_two_steps, "inbox_two_producers"}, {planted::inbox_newest_first, "inbox_two_producers"},
     {planted::claim_in_two_steps, "claim_armed"},         {planted::pins_not_awaited, "claim_passed_on"},
+    {planted::watch_ended_unlooked, "watch_ended"},
 };
 
 exploration explore_with(const expectation& expected) {

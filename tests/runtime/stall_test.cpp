@@ -81,6 +81,19 @@ TEST_CASE("stall: an idle shard sees that another is held, and by whom", "[runti
   }
 }
 
+// 20 looks of half a millisecond in which nobody runs, and nobody watches any more.
+TEST_CASE("stall: it is seen after all have slept for long too", "[runtime][stall]") {
+  const bool run_anew = GENERATE(false, true);
+  witness saw{0};
+  roving::runtime sleepy{{.shards = 2, .stall_threshold = 2ms, .on_stall = saw.handler()}};
+  if (run_anew) std::this_thread::sleep_for(50ms);  // nobody runs it
+  sleepy.run([&] {
+    if (!run_anew) roving::sleep_for(50ms);
+    compute_for_long(saw.came);
+  });
+  if (threads_answer) CHECK(saw.first.task == "Task-1");
+}
+
 TEST_CASE("stall: a watchdog sees it where no shard is idle", "[runtime][stall]") {
   const unsigned shards = GENERATE(1u, 2u);
   witness saw{0};

@@ -31,6 +31,7 @@ constexpr expectation table[] = {
     ROVING_PLANTED(roving_without_call, from_outside, 1000),
     ROVING_PLANTED(found_alone, pairs_from_outside, 20'000),
     ROVING_PLANTED(searchers_do_not_chain, pairs_from_outside, 1000),
+    ROVING_PLANTED(watch_ended_unlooked, watched_after_a_pause, 20'000),
     ROVING_PLANTED(claim_in_two_steps, waits_with_a_limit, 1000),
     ROVING_PLANTED(unlock_before_leaving, exclusion, 500),
     ROVING_PLANTED(ready_before_leaving, exclusion, 100),

@@ -141,6 +141,12 @@ inline void pairs_from_outside() {
   need(sum == waiters, "a value is missing");
 }
 
+// All sleep for about as long as somebody watches when nobody runs: one may wake just as the watch ends.
+inline void watched_after_a_pause() {
+  for (unsigned round = 0; round < 6; ++round)
+    roving::spawn(somewhere(2 * round + 1), [round] { roving::sleep_for(10'290us + round * 25us); }).get();
+}
+
 // For each way of waiting: two wait for one thing, one of them is cancelled at any moment. Who was not must get it. (A
 // task that is cancelled right after it got it counts as cancelled, so that it must say itself.)
 template <class Wait, class Give>
@@ -546,6 +552,7 @@ inline std::span<const scenario> all_scenarios() {
                                      {"messages_in_order", messages_in_order},
                                      {"from_outside", from_outside},
                                      {"pairs_from_outside", pairs_from_outside},
+                                     {"watched_after_a_pause", watched_after_a_pause},
                                      {"permit_handed_over", permit_handed_over},
                                      {"item_handed_over", item_handed_over},
                                      {"mutex_handed_over", mutex_handed_over},

@@ -17,6 +17,7 @@ enum class planted : std::uint8_t {
   roving_without_call,            // roving work comes from off every shard, and no sleeper is called
   found_alone,                    // who finds work at the second look does not tell that there may be more
   searchers_do_not_chain,         // likewise who finds it in a search
+  watch_ended_unlooked,           // who ends the watch does not see who woke meanwhile
   claim_in_two_steps,             // two may end the same wait
   unlock_before_leaving,          // a task is seen as waiting while it runs
   ready_before_leaving,           // a task is on a queue while it runs
