@@ -65,6 +65,7 @@ void generator_core::begin(shard& here) {
   side_ = &here.make_side_fiber(stack_size_bytes_ != 0 ? stack_size_bytes_ : here.owner().options().stack_size_bytes,
                                 &generator_core::main, this);
   owner_ = &here.owner();
+  entered_on_.store(here.index(), std::memory_order_relaxed);
   here.generators().insert(*this);
   add_reference();  // the body's
 }
@@ -73,6 +74,7 @@ void generator_core::begin(shard& here) {
 void generator_core::enter() noexcept {
   shard& here = *this_shard();
   if (door_.get() != &here.door()) door_ = counted_reference<counted>::share(&here.door());
+  entered_on_.store(here.index(), std::memory_order_relaxed);
   task_base& task = *here.current();
   task_ = &task;
   // What holds a cancel back from the task does so in the body too. That it unwinds can't be seen from there.
@@ -230,10 +232,10 @@ generator_core::handed_over::handed_over(generator_core& whose) noexcept
                       [](ready_node& node) noexcept {
                         counted_reference<generator_core> core{&static_cast<handed_over&>(node).of};
                         try {
-                          task_base& closer = make_closer(std::move(core));
+                          task_base& closer = make_closer(std::move(core), this_shard()->index());
                           start_task(closer);
                           closer.release();
-                        } catch (...) {  // no memory: shutdown unwinds it
+                        } catch (...) {  // no memory, or close() has looked for the last time: it looks again then
                         }
                       },
                       [](ready_node& node) noexcept { static_cast<handed_over&>(node).of.release(); }},
@@ -257,17 +259,13 @@ void generator_core::hand_over() noexcept {
   make_ready(handed_over_);
 }
 
-task_base& generator_core::make_closer(counted_reference<generator_core> of) {
+task_base& generator_core::make_closer(counted_reference<generator_core> of, unsigned on) {
   struct closer {
     counted_reference<generator_core> of;
     void operator()() const noexcept { of->unwind_what_is_left(); }
   };
   attributes what;
-  {
-    const gate_pass inside{as_gate(of->door_)};
-    if (!inside) throw runtime_closed{"~generator"};
-    what.placement = on_shard(inside->index());
-  }
+  what.placement = on_shard(on);
   task_base& task = allocate_task(what, of->made_at_, "~generator");
   try {
     task_body<closer, void>::construct(task, closer{std::move(of)});
@@ -295,6 +293,11 @@ void generator_list::erase(generator_core& item) noexcept {
   (item.previous_ != nullptr ? item.previous_->next_ : of.first_) = item.next_;
   if (item.next_ != nullptr) item.next_->previous_ = item.previous_;
   item.list_ = nullptr;
+}
+
+bool generator_list::empty() noexcept {
+  const std::lock_guard guard{lock_};
+  return first_ == nullptr;
 }
 
 // In the order in which they were begun.

@@ -221,14 +221,15 @@ void scheduler::close() {
     close_generators();
     close_pools();
     // Callbacks still run, and may spawn. That none does unseen is settled on one word: either its look at the word
-    // comes before the exchange, and its count is seen after that, or it is refused.
+    // comes before the exchange, and its count is seen after that, or it is refused. Such a task may leave a generator
+    // behind, and a callback that destroys it is refused a task for that: then it is still in its list.
     for (;;) {
-      while (!no_task_lives()) {
+      while (!no_task_lives() || has_generators()) {
         cancel_all_and_wait();
         close_generators();
       }
       callbacks_may_spawn_.exchange(false, std::memory_order_acq_rel);
-      if (no_task_lives()) break;
+      if (no_task_lives() && !has_generators()) break;
       callbacks_may_spawn_.store(true, std::memory_order_release);
     }
     closed_.store(true, std::memory_order_release);
@@ -364,8 +365,9 @@ void scheduler::close_generators() {
       return none;
     });
     for (const auto& each : left) {
-      task_base& closer =
-          when_there_is_memory(deadline, [&] { return std::ref(generator_core::make_closer(each)); }).get();
+      task_base& closer = when_there_is_memory(deadline, [&] {
+                            return std::ref(generator_core::make_closer(each, each->entered_on()));
+                          }).get();
       start_task(closer);
       closers.emplace_back(&closer);
     }
@@ -381,6 +383,10 @@ void scheduler::close_generators() {
     if (!no_task_lives()) cancel_all_and_wait();
   }
   here.cancel_timer(deadline);
+}
+
+bool scheduler::has_generators() noexcept {
+  return std::any_of(shards_.begin(), shards_.end(), [](const auto& each) { return !each->generators().empty(); });
 }
 
 // The loop goes on while work on other threads ends, what is queued included: it may post here. What does not end in

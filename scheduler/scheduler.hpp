@@ -138,6 +138,7 @@ class scheduler {
 
   void cancel_all_and_wait();
   void close_generators();
+  [[nodiscard]] bool has_generators() noexcept;
   void start_thread_of(unsigned index);
   void wait_for(end_of_all& all, deadline_timer& deadline);
   void pause(deadline_timer& deadline);

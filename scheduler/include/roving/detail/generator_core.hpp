@@ -69,9 +69,11 @@ class generator_core : public counted {
   /// Unwinds the body if nobody has it. In a task of its runtime.
   void unwind_what_is_left() noexcept;
 
-  /// A task of its own that does so, on the shard where the body was entered last; not visible yet. Throws
-  /// std::bad_alloc, runtime_closed.
-  [[nodiscard]] static task_base& make_closer(counted_reference<generator_core> of);
+  /// A task of its own that does so, on that shard; not visible yet. Throws std::bad_alloc, runtime_closed.
+  [[nodiscard]] static task_base& make_closer(counted_reference<generator_core> of, unsigned on);
+
+  /// The shard where the body was entered last, or is being entered. Any thread.
+  [[nodiscard]] unsigned entered_on() const noexcept { return entered_on_.load(std::memory_order_relaxed); }
 
  protected:
   /// Runs the body, and destroys its callable.
@@ -102,6 +104,7 @@ class generator_core : public counted {
   const std::size_t stack_size_bytes_;  // 0: the runtime's default
   const spawn_site made_at_;
   atomic<state> state_{state::unstarted};
+  atomic<unsigned> entered_on_{0};
 
   // --- of who has the body (I1)
   bool has_ended_ = false;
@@ -129,6 +132,7 @@ class generator_list {
   void insert(generator_core& item) noexcept;
   static void erase(generator_core& item) noexcept;
   void add_to(std::vector<counted_reference<generator_core>>& all);
+  [[nodiscard]] bool empty() noexcept;
 
  private:
   spin_lock lock_;
