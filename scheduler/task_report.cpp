@@ -6,6 +6,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include <roving/detail/lock_holder.hpp>
+
 #include "scheduler/fiber.hpp"
 #include "scheduler/symbols.hpp"
 
@@ -30,6 +32,16 @@ void read_awaited(task_sight& to, future_base& what) {
         what, [](void* seen, const future_base& other) { add_awaited(*static_cast<task_sight*>(seen), other); }, &to);
   else
     add_awaited(to, what);
+}
+
+// The lock is there as long as somebody waits for it.
+void read_holder(task_sight& to) {
+#if defined(ROVING_SIMULATION)
+  if (to.waits_for == wait_subject::lock)
+    to.locked_by = reinterpret_cast<const lock_holder*>(to.waits_for_value)->task();
+#else
+  (void)to;
+#endif
 }
 
 // A generator's body has a stack of its own: the innermost first. Returns how many were copied.
@@ -84,6 +96,27 @@ std::string span_text(duration span) {
   return text;
 }
 
+// What ends a wait of which it is not known who could end it.
+const char* ended_by(std::string_view call) {
+  struct ending {
+    std::string_view call;
+    const char* text;
+  };
+  static constexpr ending all[] = {
+      {"semaphore::acquire", ", until somebody calls release(); who has its permits is not known"},
+      {"queue::get", ", until somebody calls put() or shutdown()"},
+      {"queue::put", ", until somebody calls get() or shutdown()"},
+      {"queue::join", ", until task_done() was called for each item"},
+      {"condition_variable::wait", ", until somebody notifies"},
+      {"event::wait", ", until somebody calls set()"},
+      {"latch::wait", ", until it is counted down"},
+      {"shared_mutex::lock", "; which readers have it is not known"},
+  };
+  const auto* const found =
+      std::find_if(std::begin(all), std::end(all), [&](const ending& each) { return each.call == call; });
+  return found != std::end(all) ? found->text : "";
+}
+
 std::string subject_text(const task_sight& seen, time_point now) {
   switch (seen.waits_for) {
     case wait_subject::unknown:
@@ -93,6 +126,8 @@ std::string subject_text(const task_sight& seen, time_point now) {
       if (until == time_point::max()) return {};
       return until <= now ? ", its time is over" : ", " + span_text(until - now) + " left";
     }
+    case wait_subject::lock:
+      return {};
     case wait_subject::descriptor:
       return ", descriptor " + std::to_string(seen.waits_for_value);
   }
@@ -104,7 +139,10 @@ class waits_graph {
  public:
   explicit waits_graph(const std::vector<task_sight>& tasks) : tasks_{tasks}, awaits_(tasks.size()) {
     std::unordered_map<const future_base*, std::size_t> places;
-    for (std::size_t i = 0; i < tasks.size(); ++i) places.emplace(tasks[i].task.get(), i);
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      places.emplace(tasks[i].task.get(), i);
+      numbers_.emplace(tasks[i].task->number, i);
+    }
     std::vector<bool> is_awaited(tasks.size());
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       for (const future_base* const each : tasks[i].awaits) {
@@ -113,12 +151,23 @@ class waits_graph {
         awaits_[i].push_back(found->second);
         is_awaited[found->second] = true;
       }
+      if (const std::optional<std::size_t> holder = holder_for(i)) {
+        awaits_[i].push_back(*holder);
+        is_awaited[*holder] = true;
+      }
     }
     for (std::size_t i = 0; i < tasks.size(); ++i)
       if (!is_awaited[i] && !awaits_[i].empty()) roots_.push_back(i);
   }
 
   [[nodiscard]] const std::vector<std::size_t>& awaited_by(std::size_t task) const { return awaits_[task]; }
+
+  // Who has locked what that task waits for.
+  [[nodiscard]] std::optional<std::size_t> holder_for(std::size_t task) const {
+    const auto found = numbers_.find(tasks_[task].locked_by.value_or(0));
+    if (found == numbers_.end()) return std::nullopt;
+    return found->second;
+  }
 
   // Depth first, from those whom nobody awaits, then from what is left, which are circles. Without recursion: chains
   // may be long.
@@ -178,6 +227,7 @@ class waits_graph {
   }
 
   const std::vector<task_sight>& tasks_;
+  std::unordered_map<std::uint64_t, std::size_t> numbers_;
   std::vector<std::vector<std::size_t>> awaits_;
   std::vector<std::size_t> roots_;
   std::vector<bool> visited_;
@@ -199,6 +249,7 @@ task_sight look_at(future_reference<task_base> task, stack_copies* room) {
     seen.waits_for = of.waits_for;
     seen.waits_for_value = of.waits_for_value;
     if (of.awaits != nullptr) read_awaited(seen, *of.awaits);
+    read_holder(seen);
     if (room != nullptr && hold.is_parked()) copied = copy_stacks(of, *room);
     if (hold.is_parked())
       seen.now = task_sight::state::waits;
@@ -253,6 +304,7 @@ std::string describe(const task_sight& seen, time_point now) {
   }
   const duration::rep since = of.since.load(std::memory_order_relaxed);
   if (since != task_base::never) text += ", for " + span_text(now.time_since_epoch() - duration{since});
+  if (seen.now == task_sight::state::waits && seen.locked_by.value_or(0) == 0) text += ended_by(call);
   return text;
 }
 
@@ -288,10 +340,18 @@ std::string describe(const std::vector<task_sight>& tasks, time_point now, symbo
   std::string text;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     text += "  task " + describe(tasks[i], now);
-    const char* before = " for ";
-    for (const std::size_t awaited : graph.awaited_by(i)) {
-      text += before + tasks[awaited].name;
-      before = ", ";
+    if (tasks[i].locked_by) {
+      const std::optional<std::size_t> holder = graph.holder_for(i);
+      if (holder)
+        text += ", locked by " + tasks[*holder].name;
+      else if (*tasks[i].locked_by != 0)
+        text += ", locked by a task that has ended";
+    } else {
+      const char* before = " for ";
+      for (const std::size_t awaited : graph.awaited_by(i)) {
+        text += before + tasks[awaited].name;
+        before = ", ";
+      }
     }
     if (tasks[i].awaits_more) text += " and more";
     text += '\n';

@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ struct task_sight {
   std::int64_t waits_for_value = 0;
   std::vector<const future_base*> awaits;  // addresses, to be compared with those of others
   bool awaits_more = false;                // than `awaits` could hold
+  std::optional<std::uint64_t> locked_by;  // what it waits for: the number of a task; 0: none that is known
   unsigned runs_on_shard = 0;              // if it runs
   call_addresses calls;                    // on its stack, if it was asked for, of who is parked or runs
 };

@@ -6,6 +6,7 @@
 
 #include <roving/detail/assert.hpp>
 #include <roving/detail/future_base.hpp>
+#include <roving/detail/lock_holder.hpp>
 #include <roving/detail/planted.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/error.hpp>
@@ -157,12 +158,25 @@ waiter::waiter(const char* call) : thread{ready_kind::thread, &wake_thread} {
   epoch = who->claims.next_epoch();
 }
 
+void waiter::begin_anew(const char* call) noexcept {
+  epoch = who->claims.next_epoch();
+  granted = false;
+  if (who->kind == ready_kind::task) as_task(*who).waits_in.store(call, std::memory_order_relaxed);
+}
+
 void waiter::tell(wait_subject what, std::int64_t value) noexcept {
   if (who->kind != ready_kind::task) return;
   task_base& task = as_task(*who);
   task.waits_for = what;
   task.waits_for_value = value;
 }
+
+#if defined(ROVING_SIMULATION)
+void lock_holder::took() noexcept {
+  const task_base* const task = current_task();
+  task_.store(task != nullptr ? task->number : 0, std::memory_order_relaxed);
+}
+#endif
 
 bool claim(waiter& self, winner how, ready_list& wakes) noexcept {
   parkable& who = *self.who;

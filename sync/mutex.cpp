@@ -50,10 +50,11 @@ void mutex::lock_contended() {
   }
 
   waiters_.push_back(self);
+  holder_.tell(self);
   detail::wait_end end = detail::park(self, *guard.release());
   guard = std::unique_lock{lock_};
   while (end != detail::wait_end::cancelled && locked()) {
-    detail::wait_again(self);  // was passed
+    self.begin_anew("mutex::lock");  // was passed
     end = detail::park(self, *guard.release());
     guard = std::unique_lock{lock_};
   }
@@ -102,6 +103,7 @@ void mutex::unlock_contended() {
 
 // unlock() without its error, for who holds lock_.
 bool mutex::release(detail::ready_list& wakes) noexcept {
+  holder_.gives_up();
   // Not a store: without `queued` the mutex may change under our hands.
   const auto without_held = static_cast<std::uint8_t>(~held);
   if ((state_.fetch_and(without_held, std::memory_order_release) & held) == 0) return false;

@@ -14,9 +14,10 @@
 namespace roving {
 namespace {
 
+const char* name_of_wait(bool alone) noexcept { return alone ? "shared_mutex::lock" : "shared_mutex::lock_shared"; }
+
 struct visitor : detail::waiter {
-  explicit visitor(bool is_alone)
-      : waiter{is_alone ? "shared_mutex::lock" : "shared_mutex::lock_shared"}, alone{is_alone} {}
+  explicit visitor(bool is_alone) : waiter{name_of_wait(is_alone)}, alone{is_alone} {}
   const bool alone;
   bool was_passed = false;
 };
@@ -28,10 +29,12 @@ visitor& as_visitor(detail::waiter& item) noexcept { return static_cast<visitor&
 bool shared_mutex::has_room(bool alone) const noexcept { return !has_writer_ && (!alone || readers_ == 0); }
 
 void shared_mutex::take(bool alone) noexcept {
-  if (alone)
+  if (alone) {
     has_writer_ = true;
-  else
+    holder_.took();
+  } else {
     ++readers_;
+  }
 }
 
 bool shared_mutex::is_writer_next() const noexcept { return !waiters_.empty() && as_visitor(*waiters_.front()).alone; }
@@ -68,10 +71,11 @@ void shared_mutex::enter(bool alone) {
   visitor self{alone};
   waiters_.push_back(self);
   if (alone) ++waiting_writers_;
+  holder_.tell(self);
   detail::wait_end end = detail::park(self, *guard.release());
   guard = std::unique_lock{lock_};
   while (end != detail::wait_end::cancelled && !has_room(alone)) {
-    detail::wait_again(self);  // was passed
+    self.begin_anew(name_of_wait(alone));  // was passed
     end = detail::park(self, *guard.release());
     guard = std::unique_lock{lock_};
   }
@@ -92,6 +96,7 @@ void shared_mutex::unlock() {
     const std::scoped_lock guard{lock_};
     if (!has_writer_) throw not_locked{"shared_mutex::unlock() was called on a mutex that no writer has locked"};
     has_writer_ = false;
+    holder_.gives_up();
     wake(wakes);
   }
   detail::make_ready(wakes);

@@ -31,12 +31,6 @@ inline waiter* first_not_cancelled(const wait_list& list) noexcept {
   return item;
 }
 
-/// For a waiter that was woken in vain and parks again, in its old place.
-inline void wait_again(waiter& self) noexcept {
-  self.epoch = self.who->claims.next_epoch();
-  self.granted = false;
-}
-
 inline void unlink(wait_list& list, waiter& item) noexcept {
   list.erase(item);
   item.next = &item;

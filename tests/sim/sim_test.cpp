@@ -181,6 +181,65 @@ TEST_CASE("sim: who waits for each other is named, with what each waits for", "[
   CHECK_THAT(found, Contains("sim_test.cpp"));
 }
 
+TEST_CASE("sim: who has what a task waits for is named, also in a circle", "[sim]") {
+  const std::string found = failure_of([] {
+    sim::run({.seed = 3, .runtime = {.shards = 2}}, [] {
+      roving::mutex left;
+      roving::mutex right;
+      roving::shared_mutex table;
+      roving::semaphore permits{0};
+      roving::queue<int> items;
+      roving::mutex of_condition;
+      roving::condition_variable changed{of_condition};
+      roving::mutex forgotten;
+      roving::task<void> one;
+      const auto named = [](const char* name, auto body) {
+        return roving::spawn(roving::attributes{.name = name}, body);
+      };
+      one = named("one", [&] {
+        const std::scoped_lock first{left};
+        roving::sleep_for(1ms);
+        const std::scoped_lock second{right};
+      });
+      auto other = roving::spawn(roving::attributes{.placement = roving::on_shard(1), .name = "other"}, [&] {
+        const std::scoped_lock first{right};
+        roving::sleep_for(1ms);
+        const std::scoped_lock second{left};
+      });
+      auto writer = named("writer", [&] {
+        const std::scoped_lock hold{table};
+        one.join();
+      });
+      auto reader = named("reader", [&] {
+        roving::sleep_for(1us);
+        table.lock_shared();
+      });
+      auto taker = named("taker", [&] { permits.acquire(); });
+      auto getter = named("getter", [&] { (void)items.get(); });
+      auto careless = named("careless", [&] { roving::event{}.wait(); });
+      roving::sleep_for(1ms);
+      auto listener = named("listener", [&] {
+        const std::scoped_lock hold{of_condition};
+        changed.wait();
+      });
+      named("forgetful", [&] { forgotten.lock(); }).get();
+      auto unlucky = named("unlucky", [&] { forgotten.lock(); });
+      auto late = named("late", [&] { left.lock(); });
+      late.get();
+    });
+  });
+  CHECK_THAT(found, Contains("in a circle: one -> other -> one\n"));
+  CHECK_THAT(found, Contains("waits in mutex::lock, locked by one\n"));
+  CHECK_THAT(found, Contains("waits in mutex::lock, locked by other\n"));
+  CHECK_THAT(found, Contains("waits in shared_mutex::lock_shared, locked by writer\n"));
+  CHECK_THAT(found, Contains("waits in semaphore::acquire, until somebody calls release()"));
+  CHECK_THAT(found, Contains("waits in queue::get, until somebody calls put()"));
+  CHECK_THAT(found, Contains("waits in event::wait, until somebody calls set()"));
+  CHECK_THAT(found, Contains("waits in condition_variable::wait, until somebody notifies"));
+  CHECK_THAT(found, Contains("waits in mutex::lock, locked by a task that has ended\n"));
+  CHECK_THAT(found, Contains("      late\n        one\n          other\n"));
+}
+
 TEST_CASE("sim: errors of a program are failures of the run", "[sim]") {
   CHECK_THAT(failure_of([] { sim::run({}, [] { throw std::runtime_error{"mine"}; }); }),
              Contains("the program threw: mine"));

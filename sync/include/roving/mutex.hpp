@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include <roving/detail/atomic.hpp>
+#include <roving/detail/lock_holder.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 #include <roving/error.hpp>
@@ -37,15 +38,21 @@ class mutex {
   /// Suspends: unless it is free. Errors: throws cancelled (then it is not locked by this call), not_in_task.
   void lock() {
     if (!take_untouched()) lock_contended();
+    holder_.took();
   }
 
   /// Locks it if it is not locked. It may pass the one for whom it is kept, but no one twice: std::lock needs that.
   ///
   /// Suspends: no. Errors: none.
-  [[nodiscard]] bool try_lock() noexcept { return take_untouched() || try_lock_contended(); }
+  [[nodiscard]] bool try_lock() noexcept {
+    if (!take_untouched() && !try_lock_contended()) return false;
+    holder_.took();
+    return true;
+  }
 
   /// Unlocks it; the first who waits is woken. Suspends: no. Errors: throws not_locked.
   void unlock() {
+    holder_.gives_up();
     std::uint8_t seen = held;
     // Release: what was done under the lock is seen by who takes it next.
     if (!state_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed))
@@ -79,6 +86,7 @@ class mutex {
   detail::atomic<std::uint8_t> state_{0};
   mutable detail::spin_lock lock_;
   detail::wait_list waiters_;
+  [[no_unique_address]] detail::lock_holder holder_;
 };
 
 }  // namespace roving

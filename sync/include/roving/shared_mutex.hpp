@@ -7,6 +7,7 @@
 
 #include <cstddef>
 
+#include <roving/detail/lock_holder.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
 #include <roving/mutex.hpp>
@@ -66,6 +67,7 @@ class shared_mutex {
   std::size_t readers_ = 0;
   std::size_t waiting_writers_ = 0;
   detail::wait_list waiters_;
+  [[no_unique_address]] detail::lock_holder holder_;  // the writer
 };
 
 }  // namespace roving

@@ -29,9 +29,10 @@ enum class wait_end : std::uint8_t { event, timeout, cancelled };
 
 /// What the number beside a wait says, for reports.
 enum class wait_subject : std::uint8_t {
-  unknown,    // nothing
-  deadline,   // when it ends at the latest, in ticks of time_point
-  descriptor  // what the system calls it
+  unknown,     // nothing
+  deadline,    // when it ends at the latest, in ticks of time_point
+  descriptor,  // what the system calls it
+  lock         // the address of a lock_holder
 };
 
 /// Stands for a plain thread that waits.
@@ -49,6 +50,9 @@ struct waiter {
       : who{&stands_in}, epoch{stands_in.claims.next_epoch()}, thread{ready_kind::thread} {}
   waiter(const waiter&) = delete;
   waiter& operator=(const waiter&) = delete;
+
+  /// For another wait in the same place, after one that was in vain. Before it parks.
+  void begin_anew(const char* call) noexcept;
 
   /// Says for reports what is waited for. Before it parks.
   void tell(wait_subject what, std::int64_t value) noexcept;
