@@ -39,6 +39,7 @@ struct scheduler_options {
   duration search_for = std::chrono::microseconds{5};
   unsigned roving_per_turn = 64;
   std::size_t deque_capacity = 256;
+  unsigned steal_at_most = 32;
   std::uint64_t seed = 1;
   clock_source* clock = &system_clock_source();
   thread_starter* threads = &system_thread_starter();

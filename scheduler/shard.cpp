@@ -18,7 +18,6 @@ namespace {
 
 constexpr unsigned switches_between_clock_reads = 16;
 constexpr unsigned oldest_fresh_every = 61;  // picks; a prime, so that it falls in step with nothing
-constexpr std::size_t steal_at_most = 32;
 constexpr unsigned quiet_looks_until_the_watch_ends = 20;
 constexpr duration short_watch_interval = std::chrono::microseconds{50};
 
@@ -772,7 +771,7 @@ task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
   const std::lock_guard guard{victim.thief_lock_, std::adopt_lock};
   bounded_deque<task_base>& from = woken > (lone_too ? 0U : 1U) ? victim.woken_ : victim.fresh_;
   bounded_deque<task_base>& to = &from == &victim.woken_ ? woken_ : fresh_;
-  const std::size_t wanted = std::min(steal_at_most, (from.size_estimate() + 1) / 2);
+  const std::size_t wanted = std::min<std::size_t>(scheduler_.options().steal_at_most, (from.size_estimate() + 1) / 2);
   may_have_roving_ = true;
   task_base* first = nullptr;
   std::size_t got = 0;

@@ -411,6 +411,11 @@ std::ptrdiff_t network::send(int fd, const void* from, std::size_t size_bytes) c
     peer->writer_waits = true;
     return -EAGAIN;
   }
+  if (net->draws(net->would_block)) {
+    net->of.note("send finds no room", static_cast<std::uint64_t>(fd));
+    net->tell_again(socket);
+    return -EAGAIN;
+  }
   std::size_t taken = std::min(size_bytes, peer->capacity - used);
   if (taken < size_bytes) peer->writer_waits = true;
   if (taken > 1 && net->draws(net->short_reads)) {

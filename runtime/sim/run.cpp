@@ -50,6 +50,8 @@ result run_once(const options& how, const std::function<void()>& program) {
   vary(chosen.roving_per_turn, usual.roving_per_turn, {1, 2, 8});
   vary(chosen.poll_every_tasks, usual.poll_every_tasks, {1, 4, 32});
   vary(chosen.blocking_threads_at_most, usual.blocking_threads_at_most, {1, 2, 4});
+  unsigned steal_at_most = detail::scheduler_options{}.steal_at_most;
+  vary(steal_at_most, steal_at_most, {1, 2, 4});
   chosen.pin_threads = when::never;
   chosen.handle_sigint = false;
   constexpr std::uint32_t seeds = 1U << 31U;
@@ -70,6 +72,7 @@ result run_once(const options& how, const std::function<void()>& program) {
     made.make_compute_pool = {};
     made.cores = {};
     made.usable_cores = {};
+    made.steal_at_most = steal_at_most;
     made.search_for = std::chrono::microseconds{5};
     made.stall_threshold = {};  // it is about real time
     runtime simulated = detail::runtime_access::make(std::move(made));

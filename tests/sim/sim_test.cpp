@@ -2,14 +2,20 @@
 // told of, made short and replayed.
 #include <cerrno>
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <roving/roving.hpp>
 #include <roving/sim.hpp>
 
+#include <roving/detail/relax.hpp>
+
 #include "runtime/sim/choices.hpp"
+#include "scheduler/shard.hpp"
+#include "scheduler/this_shard.hpp"
 #include "tests/sim/child.hpp"
 #include "tests/sim/scenarios.hpp"
 #include "tests/support/catch.hpp"
@@ -306,6 +312,47 @@ TEST_CASE("sim: calls that find no descriptors and no memory are told of, and al
   CHECK(seen.count(ENFILE) == 1);
   CHECK(seen.count(ENOBUFS) == 1);
   CHECK(seen.count(ENOMEM) == 1);
+}
+
+// Half of what is there comes along, or as few as were drawn.
+TEST_CASE("sim: how many are stolen at once is drawn", "[sim]") {
+  constexpr unsigned all = 24;
+  std::uint64_t most = 0;
+  unsigned ones_of_many = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    sim::run({.seed = seed, .runtime = {.shards = 2, .deque_capacity = 64}}, [&] {
+      roving::detail::atomic<bool> go{false};
+      auto busy = roving::spawn(roving::on_shard(1), [&] {
+        while (!go.load()) roving::detail::relax(0);
+      });
+      roving::yield();
+      unsigned begun = 0;
+      std::uint64_t first_batch = 0;
+      std::vector<roving::task<void>> tasks;
+      for (unsigned i = 0; i < all; ++i)
+        tasks.push_back(roving::spawn(roving::anywhere, [&] {
+          ++begun;
+          const auto& here = *roving::detail::this_shard();
+          if (here.index() != 1 || first_batch != 0) return;
+          first_batch = here.counters().stolen;
+          if (first_batch == 1 && begun <= all / 2) ++ones_of_many;
+        }));
+      go.store(true);
+      for (auto& each : tasks) each.get();
+      busy.get();
+      most = std::max(most, first_batch);
+    });
+  }
+  CHECK(most > all / 3);
+  CHECK(ones_of_many > 35);  // some 20 by chance, as the owner takes others meanwhile
+}
+
+TEST_CASE("sim: a write may find no room where there is some, as a read may find nothing", "[sim]") {
+  sim::options how;
+  how.network.would_block = 300;
+  how.trace = true;
+  const sim::report done = sim::run(how, roving_test::scenarios::echo);
+  CHECK_THAT(done.trace, Contains("send finds no room"));
 }
 
 TEST_CASE("sim: who waits without sleeping keeps nobody out, whatever is chosen", "[sim]") {
