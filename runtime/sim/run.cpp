@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <numeric>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 
 #include <roving/error.hpp>
@@ -120,55 +122,109 @@ result run_once(const options& how, const std::function<void()>& program) {
 
 // --- shrinking -------------------------------------------------------------------------------------------------------
 
-// Makes the log of choices plainer as long as the program still fails: cuts its end, leaves stretches out, sets
-// stretches and then single choices to 0, the plainest, and makes numbers smaller.
+// Makes the log of choices plainer as long as the program still fails. A choice means what it means by its place, so a
+// change early in the log changes all that follows; what helps is to try many kinds of change, in turn, until none
+// does: to cut the end, to leave stretches out, to set them to 0, the plainest, to make numbers smaller, and to let one
+// thread run on for as long as two choices did.
+//
+// What comes out is where no such change helps any more, which depends on where it began. So several failing seeds are
+// made shorter, and the shortest goes on.
 class shrinker {
  public:
   shrinker(options how, const std::function<void()>& program, std::uint64_t runs)
       : how_{std::move(how)}, program_{program}, runs_left_{runs} {}
 
-  result shrink(result failed) {
-    best_ = std::move(failed);
-    for (bool better = true; better && runs_left_ != 0;) {
-      better = cut_end();
-      for (std::size_t stretch = best_.of.choices.size() / 2; stretch >= 1; stretch /= 2) {
-        better |= leave_out(stretch);
-        better |= clear(stretch);
-      }
-      better |= lower();
-    }
-    return std::move(best_);
+  // `first_other`: a seed from which on to look for other failures.
+  result shrink(result failed, std::uint64_t first_other) {
+    std::vector<result> found = others(first_other);
+    found.push_back(std::move(failed));
+    const std::uint64_t for_each = runs_left_ / (2 * found.size());
+    for (result& each : found) each = shorter(std::move(each), for_each);
+    std::sort(found.begin(), found.end(), [](const result& a, const result& b) { return is_plainer(a, b); });
+    return shorter(std::move(found.front()), runs_left_);
   }
 
   [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
 
  private:
-  static std::size_t weight(const std::vector<std::uint32_t>& choices) {
-    std::size_t all = 0;
-    for (const std::uint32_t each : choices) all += each != 0;
-    return all;
+  using log = std::vector<std::uint32_t>;
+
+  static std::size_t length(const result& of) { return of.of.choices.size(); }
+  static std::size_t weight(const result& of) {
+    const log& all = of.of.choices;
+    return all.size() - static_cast<std::size_t>(std::count(all.begin(), all.end(), 0U));
+  }
+  static std::uint64_t sum(const result& of) {
+    return std::accumulate(of.of.choices.begin(), of.of.choices.end(), std::uint64_t{0});
+  }
+  static bool is_plainer(const result& one, const result& other) {
+    return std::tuple{length(one), weight(one), sum(one)} < std::tuple{length(other), weight(other), sum(other)};
   }
 
-  bool try_it(std::vector<std::uint32_t> choices) {
-    if (runs_left_ == 0) return false;
+  static void trim(log& choices) {
+    while (!choices.empty() && choices.back() == 0) choices.pop_back();
+  }
+
+  std::vector<result> others(std::uint64_t seed) {
+    constexpr std::size_t enough = 5;
+    std::vector<result> found;
+    if (!how_.choices.empty()) return found;  // then the seed chooses nothing
+    for (std::uint64_t left = runs_left_ / 4; left != 0 && found.size() < enough; --left, ++seed) {
+      options one = how_;
+      one.seed = seed;
+      one.choices.clear();
+      count_run();
+      result got = run_once(one, program_);
+      if (!got.failure.empty()) found.push_back(std::move(got));
+    }
+    return found;
+  }
+
+  result shorter(result failed, std::uint64_t runs) {
+    const std::uint64_t reserve = runs_left_ - std::min(runs, runs_left_);
+    best_ = std::move(failed);
+    trim(best_.of.choices);
+    stop_at_ = reserve;
+    for (bool better = true; better && may_go_on();) {
+      better = cut_end();
+      better |= fewer_stops();
+      for (std::size_t stretch = std::max<std::size_t>(1, length(best_) / 2); stretch >= 1; stretch /= 2) {
+        better |= leave_out(stretch);
+        better |= clear(stretch);
+      }
+      better |= join();
+      better |= lower();
+    }
+    stop_at_ = 0;
+    return std::move(best_);
+  }
+
+  [[nodiscard]] bool may_go_on() const noexcept { return runs_left_ > stop_at_; }
+  void count_run() noexcept {
     --runs_left_;
     ++runs_;
+  }
+
+  // Keeps what is plainer, or as good where it `opens` a way.
+  bool try_it(log choices, bool opens = false) {
+    if (!may_go_on()) return false;
+    count_run();
     if (choices.empty()) choices.push_back(0);
-    how_.choices = choices;
+    how_.choices = std::move(choices);
     result got = run_once(how_, program_);
     if (got.failure.empty()) return false;
-    got.of.choices = std::move(choices);
-    while (!got.of.choices.empty() && got.of.choices.back() == 0) got.of.choices.pop_back();
+    trim(got.of.choices);  // those that were asked for, and no larger than there was to choose from
     got.of.seed = best_.of.seed;
+    if (!is_plainer(got, best_) && !(opens && length(got) <= length(best_))) return false;
     best_ = std::move(got);
     return true;
   }
 
   bool cut_end() {
     bool better = false;
-    for (std::size_t cut = best_.of.choices.size() / 2; cut >= 1; cut /= 2) {
-      while (best_.of.choices.size() > cut) {
-        auto shorter = best_.of.choices;
+    for (std::size_t cut = length(best_) / 2; cut >= 1; cut /= 2) {
+      while (length(best_) > cut) {
+        log shorter = best_.of.choices;
         shorter.resize(shorter.size() - cut);
         if (!try_it(std::move(shorter))) break;
         better = true;
@@ -177,11 +233,24 @@ class shrinker {
     return better;
   }
 
+  // The second choice is how long a thread may run at most. The lengths that follow stay what they are, and can be made
+  // longer then.
+  bool fewer_stops() {
+    constexpr std::size_t stretch_setting = 1;
+    constexpr std::uint32_t longest = 7;
+    if (length(best_) <= stretch_setting || how_.schedule != strategy::drawn) return false;
+    if (best_.of.choices[stretch_setting] == longest) return false;
+    log other = best_.of.choices;
+    other[stretch_setting] = longest;
+    (void)try_it(std::move(other), true);
+    return false;
+  }
+
   // What follows takes the places, and so may mean something else.
   bool leave_out(std::size_t stretch) {
     bool better = false;
-    for (std::size_t at = 0; at + stretch <= best_.of.choices.size() && runs_left_ != 0;) {
-      auto shorter = best_.of.choices;
+    for (std::size_t at = 0; at + stretch <= length(best_) && may_go_on();) {
+      log shorter = best_.of.choices;
       const auto from = shorter.begin() + static_cast<std::ptrdiff_t>(at);
       shorter.erase(from, from + static_cast<std::ptrdiff_t>(stretch));
       if (try_it(std::move(shorter)))
@@ -194,23 +263,38 @@ class shrinker {
 
   bool clear(std::size_t stretch) {
     bool better = false;
-    for (std::size_t at = 0; at < best_.of.choices.size(); at += stretch) {
-      auto plainer = best_.of.choices;
-      const std::size_t end = std::min(plainer.size(), at + stretch);
-      std::fill(plainer.begin() + static_cast<std::ptrdiff_t>(at), plainer.begin() + static_cast<std::ptrdiff_t>(end),
-                0U);
-      if (weight(plainer) == weight(best_.of.choices)) continue;
+    for (std::size_t at = 0; at < length(best_) && may_go_on(); at += stretch) {
+      log plainer = best_.of.choices;
+      const auto from = plainer.begin() + static_cast<std::ptrdiff_t>(at);
+      const auto to = plainer.begin() + static_cast<std::ptrdiff_t>(std::min(plainer.size(), at + stretch));
+      if (std::all_of(from, to, [](std::uint32_t each) { return each == 0; })) continue;
+      std::fill(from, to, 0U);
       better |= try_it(std::move(plainer));
-      if (runs_left_ == 0) break;
+    }
+    return better;
+  }
+
+  // A length, who goes on, a length: one length.
+  bool join() {
+    bool better = false;
+    for (std::size_t at = 0; at + 2 < length(best_) && may_go_on();) {
+      log shorter = best_.of.choices;
+      shorter[at + 2] += shorter[at];
+      const auto from = shorter.begin() + static_cast<std::ptrdiff_t>(at);
+      shorter.erase(from, from + 2);
+      if (try_it(std::move(shorter)))
+        better = true;
+      else
+        ++at;
     }
     return better;
   }
 
   bool lower() {
     bool better = false;
-    for (std::size_t at = 0; at < best_.of.choices.size() && runs_left_ != 0; ++at) {
-      while (at < best_.of.choices.size() && best_.of.choices[at] > 1) {
-        auto plainer = best_.of.choices;
+    for (std::size_t at = 0; at < length(best_) && may_go_on(); ++at) {
+      while (at < length(best_) && best_.of.choices[at] > 1) {
+        log plainer = best_.of.choices;
         plainer[at] /= 2;
         if (!try_it(std::move(plainer))) break;
         better = true;
@@ -222,9 +306,23 @@ class shrinker {
   options how_;
   const std::function<void()>& program_;
   std::uint64_t runs_left_;
+  std::uint64_t stop_at_ = 0;
   std::uint64_t runs_ = 0;
   result best_;
 };
+
+// What ROVING_SIM_SHRINK says: 0, or how many runs it may take.
+void read_shrinking(exploration& how) {
+  const char* const asked = std::getenv("ROVING_SIM_SHRINK");
+  if (asked == nullptr || *asked == '\0') return;
+  char* end = nullptr;
+  const unsigned long long runs = std::strtoull(asked, &end, 10);
+  if (*end != '\0')
+    throw std::invalid_argument{"ROVING_SIM_SHRINK is \"" + std::string{asked}.substr(0, 40) +
+                                "\"; it is a number of runs, 0 for none"};
+  how.shrink = runs != 0;
+  how.shrink_runs_at_most = runs;
+}
 
 // What ROVING_SIM_REPLAY asks for: "seed" or "seed:choices".
 std::optional<options> replay_asked_for(options how) {
@@ -266,7 +364,9 @@ report run(const options& how, const std::function<void()>& program) {
   return std::move(got.of);
 }
 
-explored explore(const exploration& how, const std::function<void()>& program) {
+explored explore(const exploration& given, const std::function<void()>& program) {
+  exploration how = given;
+  read_shrinking(how);
   check(how.each);
   explored all;
   if (const auto asked = replay_asked_for(how.each)) {
@@ -286,8 +386,8 @@ explored explore(const exploration& how, const std::function<void()>& program) {
     }
     if (!how.shrink) throw_failure(got, "");
     const std::size_t before = got.of.choices.size();
-    shrinker shorter{one, program, how.shrink_runs_at_most};
-    const result shrunken = shorter.shrink(std::move(got));
+    shrinker shorter{how.each, program, how.shrink_runs_at_most};
+    const result shrunken = shorter.shrink(std::move(got), one.seed + 1);
     throw_failure(shrunken,
                   "\nshrunken from " + std::to_string(before) + " choices to " +
                       std::to_string(shrunken.of.choices.size()) + " in " + std::to_string(shorter.runs()) + " runs");

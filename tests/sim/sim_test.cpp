@@ -117,13 +117,16 @@ TEST_CASE("sim: every strategy runs every scenario", "[sim]") {
 }
 
 TEST_CASE("sim: a fault is found, made short, and can be replayed as the failure says", "[sim]") {
-  const std::string found = failure_of([] { sim::explore({.seeds = 2000}, lost_update); });
+  const std::string found = failure_of([] {
+    ::unsetenv("ROVING_SIM_SHRINK");
+    sim::explore({.seeds = 2000}, lost_update);
+  });
   REQUIRE_THAT(found, Contains("the program threw: an update was lost"));
   REQUIRE_THAT(found, Contains("shrunken from"));
   const std::size_t at = found.find("ROVING_SIM_REPLAY='");
   REQUIRE(at != std::string::npos);
   const std::string replay = found.substr(at + 19, found.rfind('\'') - at - 19);
-  CHECK(replay.size() < 500);
+  CHECK(replay.size() < 100);
 
   const std::string again = in_child(60, [&](volatile std::uint64_t&) -> std::string {
                               ::setenv("ROVING_SIM_REPLAY", replay.c_str(), 1);
@@ -136,6 +139,28 @@ TEST_CASE("sim: a fault is found, made short, and can be replayed as the failure
                               return {};
                             }).how;
   CHECK_THAT(again, Contains("an update was lost"));
+}
+
+TEST_CASE("sim: how much a failure is shrunken can be said from outside", "[sim]") {
+  const auto found_with = [](const char* runs, sim::exploration how) {
+    return in_child(60,
+                    [&](volatile std::uint64_t&) -> std::string {
+                      ::setenv("ROVING_SIM_SHRINK", runs, 1);
+                      try {
+                        sim::explore(how, lost_update);
+                      } catch (const std::exception& error) {
+                        return error.what();
+                      }
+                      return {};
+                    })
+        .how;
+  };
+  const std::string as_found = found_with("0", {.seeds = 2000});
+  CHECK_THAT(as_found, Contains("an update was lost") && !Contains("shrunken"));
+  CHECK_THAT(found_with("25", {.seeds = 2000}), Contains(" in 25 runs"));
+  CHECK_THAT(found_with("", {.seeds = 2000, .shrink = false}), !Contains("shrunken"));
+  CHECK_THAT(found_with("300", {.seeds = 2000, .shrink = false}), Contains("shrunken from"));
+  CHECK_THAT(found_with("some", {}), Contains("it is a number of runs"));
 }
 
 TEST_CASE("sim: all schedules of a small program", "[sim]") {

@@ -102,8 +102,8 @@ struct exploration {
   std::uint64_t seeds = 1000;
   std::uint64_t first_seed = 1;
   options each{};      // its seed is set for each
-  bool shrink = true;  // a failing run is made as short as it gets
-  std::uint64_t shrink_runs_at_most = 2000;
+  bool shrink = true;                        // a failing run is made as short as it gets
+  std::uint64_t shrink_runs_at_most = 2000;  // for that
 };
 
 struct explored {
@@ -115,6 +115,8 @@ struct explored {
 
 /// Runs the program with each seed. At the first failure it shrinks the choices, prints nothing, and throws failure.
 ///
+/// With the variable ROVING_SIM_SHRINK in the environment, a number of runs, it shrinks in at most so many, whatever
+/// `how` says; with 0 not at all.
 /// With the variable ROVING_SIM_REPLAY in the environment, as a failure's what() gives it, it runs that one only, with
 /// a trace on stderr.
 explored explore(const exploration& how, const std::function<void()>& program);
