@@ -1,0 +1,3 @@
+module roving/peers/go
+
+go 1.22
