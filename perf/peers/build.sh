@@ -6,7 +6,7 @@
 # be had it says "missing: " and what, and ends with 3. README.md says what each program is.
 set -euo pipefail
 
-peers=(boost_fiber asio libuv go tokio asyncio uvloop)
+peers=(boost_fiber asio libuv go tokio asyncio uvloop nginx)
 
 missing() {
   echo "missing: $*" >&2
@@ -37,7 +37,7 @@ find_python() {
 python_programs() {
   local python=$1 program
   [[ -n $python ]] || exit 3  # find_python has said why
-  for program in micro; do
+  for program in micro echo; do
     printf '#!/bin/sh\nexec %s %s %s "$@"\n' "$python" "$here/python/$program.py" "$peer" >"$out/$program"
     chmod +x "$out/$program"
   done
@@ -78,6 +78,10 @@ build_peer() {
       "$out/venv/bin/pip" install -q --disable-pip-version-check -r "$here/python/requirements.txt" ||
         missing "uvloop: PyPI does not answer"
       python_programs "$out/venv/bin/python"
+      ;;
+    nginx)
+      command -v nginx >/dev/null || missing "nginx (nginx-light)"
+      install -m 755 "$here/nginx/http" "$out/http"
       ;;
     *)
       echo "build.sh: there is no $peer; there are ${peers[*]}" >&2

@@ -157,3 +157,22 @@ pub fn usable_cores() -> Vec<usize> {
         (0..libc::CPU_SETSIZE as usize).filter(|&core| libc::CPU_ISSET(core, &usable)).collect()
     }
 }
+
+/// What follows an option on the command line.
+pub fn number_after(option: &str, otherwise: u64) -> u64 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != option);
+    match arguments.nth(1) {
+        Some(text) => text.parse().unwrap_or_else(|_| panic!("{option} wants a number, not {text}")),
+        None => otherwise,
+    }
+}
+
+/// Listens on that port of 127.0.0.1, or on one that the system chooses if it is 0, and says so.
+pub fn listen(port: u16) -> std::io::Result<tokio::net::TcpListener> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(([127, 0, 0, 1], port).into())?;
+    let listener = socket.listen(4096)?;
+    println!("listening on {}", listener.local_addr()?);
+    Ok(listener)
+}
