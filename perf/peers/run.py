@@ -73,6 +73,7 @@ OPERATIONS = {
     "sleepers": Operation("timers", "sleeping_tasks", "cpu_us", {}),
     "hop_asleep": Operation("sync", "shard_hop_asleep", "p50_us", {}),
     "wake": Operation("sync", "shard_wake", "p50_us", {}),
+    "wake_by_who_goes_on": Operation("sync", "wake_by_who_goes_on", "p50_us", {"": 1}),
 }
 
 
@@ -117,6 +118,8 @@ def micro(arguments, peers, report):
     for title, operation in OPERATIONS.items():
         ours = [value_of(entry, operation.metric) for run in found["roving"] for name, entry in run.items()
                 if name.startswith(operation.name)]
+        if not ours:
+            continue
         rows.append((title, "roving", f"{bench.short(statistics.median(ours))} {operation.metric}", spread(ours), "",
                      "", "", ""))
         for peer in programs:

@@ -197,6 +197,33 @@ func wake() bench.Entry {
 	})
 }
 
+// Two goroutines on two processors: one wakes the other and computes for 2 ms, while the second processor has nothing to do.
+func wakeByWhoGoesOn() bench.Entry {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	rung, heard := make(chan time.Time, 1), make(chan struct{}, 1)
+	var latencies bench.Latencies
+	go func() {
+		for sent := range rung {
+			latencies = append(latencies, time.Since(sent))
+			heard <- struct{}{}
+		}
+		close(heard)
+	}()
+	began, used := time.Now(), bench.CPUTime()
+	for range 200 {
+		time.Sleep(500 * time.Microsecond)
+		sent := time.Now()
+		rung <- sent
+		for time.Since(sent) < 2*time.Millisecond {
+		}
+		<-heard
+	}
+	close(rung)
+	<-heard
+	return bench.Entry{Iterations: len(latencies), Real: time.Since(began), CPU: bench.CPUTime() - used, Elapsed: true,
+		Counters: map[string]float64{"p50_us": latencies.Percentile(50), "p99_us": latencies.Percentile(99)}}
+}
+
 func main() {
 	runtime.GOMAXPROCS(1)
 	bench.Add("yield", yield)
@@ -208,5 +235,6 @@ func main() {
 	bench.AddOnce("sleepers/tasks:1000000", func() bench.Entry { return sleepers(1_000_000) })
 	bench.AddOnce("hop_asleep", hopAsleep)
 	bench.AddOnce("wake", wake)
+	bench.AddOnce("wake_by_who_goes_on", wakeByWhoGoesOn)
 	bench.Main()
 }

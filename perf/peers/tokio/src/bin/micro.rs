@@ -231,6 +231,43 @@ fn between_threads(rounds: u32, idle: Option<Duration>) -> Entry {
     Entry { iterations: all.len() as u64, real: all.iter().sum(), cpu: cpu_time() - used, by_real: true, counters }
 }
 
+/// Two tasks on two workers: one wakes the other and computes for 2 ms, while the second worker has nothing to do.
+fn wake_by_who_goes_on() -> Entry {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (waiting, heard) = (Side::new(), Arc::new(Semaphore::new(0)));
+    let (began, used) = (Instant::now(), cpu_time());
+    const ROUNDS: u32 = 200;
+    let other = runtime.spawn({
+        let (waiting, heard) = (waiting.clone(), heard.clone());
+        async move {
+            for _ in 0..ROUNDS {
+                waiting.wait().await;
+                waiting.note_arrival();
+                heard.add_permits(1);
+            }
+        }
+    });
+    let one = runtime.spawn({
+        let waiting = waiting.clone();
+        async move {
+            for _ in 0..ROUNDS {
+                tokio::time::sleep(Duration::from_micros(500)).await;
+                let until = Instant::now() + Duration::from_millis(2);
+                waiting.ring();
+                while Instant::now() < until {}
+                heard.acquire().await.unwrap().forget();
+            }
+        }
+    });
+    runtime.block_on(async {
+        one.await.unwrap();
+        other.await.unwrap();
+    });
+    let mut all = waiting.latencies.lock().unwrap().clone();
+    let counters = vec![("p50_us", percentile(&mut all, 50.0)), ("p99_us", percentile(&mut all, 99.0))];
+    Entry { iterations: all.len() as u64, real: began.elapsed(), cpu: cpu_time() - used, by_real: true, counters }
+}
+
 fn main() {
     roving_peer_tokio::main(&[
         ("yield", Run::Repeat(yield_now)),
@@ -242,5 +279,6 @@ fn main() {
         ("sleepers/tasks:1000000", Run::Once(|| sleepers(1_000_000))),
         ("hop_asleep", Run::Once(|| between_threads(4000, None))),
         ("wake", Run::Once(|| between_threads(400, Some(Duration::from_micros(500))))),
+        ("wake_by_who_goes_on", Run::Once(wake_by_who_goes_on)),
     ]);
 }
