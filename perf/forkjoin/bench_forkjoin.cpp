@@ -5,11 +5,11 @@
 // process ever had in the benchmark. What one thread does alone is measured by CPU time, all else by elapsed time.
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -229,23 +229,22 @@ void add_one(unsigned threads, const std::string& label) {
 // several shards also how such work spreads, and that it does not hoard memory: depth first, few live stacks.
 // Says nothing of: tasks that wait for anything else, I/O beside it.
 template <class Program>
-void add(double most_of_tbb, double speed_up_on_two) {
+void add(double most_of_tbb) {
   const std::string name = Program::name;
   benchmark::RegisterBenchmark((name + "/serial").c_str(), run_serially<Program>)->Unit(benchmark::kMillisecond);
   const auto cores = static_cast<unsigned>(roving::detail::usable_cores().size());
   for (unsigned threads = 1; threads <= cores; threads *= 2) {
-    const std::string number = std::to_string(threads);
-    std::string label = "ns/" + name + "/serial peak_mb<=" + std::to_string(megabytes_at_most);
+    std::ostringstream label;
+    label << "ns/" << name << "/serial peak_mb<=" << megabytes_at_most;
 #if ROVING_WITH_TBB
     add_one<Program, with_tbb>(threads, "");
-    label = "ns<=" + std::to_string(most_of_tbb) + "*" + name + "/tbb/" + number + " " + label;
+    label << " ns<=" << most_of_tbb << "*" << name << "/tbb/" << threads;
 #else
     (void)most_of_tbb;
 #endif
-    // On more than two, 80 % of linear.
-    const double speed_up = threads == 2 ? speed_up_on_two : 0.8 * threads;
-    if (threads > 1) label += " ns<=" + std::to_string(1 / speed_up) + "*" + name + "/roving/1";
-    add_one<Program, with_roving>(threads, label);
+    const double speed_up = (threads == 2 ? 0.9 : 0.8) * threads;
+    if (threads > 1) label << " ns<=" << 1 / speed_up << "*" << name << "/roving/1";
+    add_one<Program, with_roving>(threads, label.str());
   }
 }
 
@@ -254,10 +253,10 @@ void add(double most_of_tbb, double speed_up_on_two) {
 int main(int count, char** arguments) {
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 1;
-  add<skynet>(0.5, 1.8);
-  add<fib>(0.3, 1.8);
-  add<nqueens>(1, 1.8);
-  add<matmul>(1, 1.8);
+  add<skynet>(0.5);
+  add<fib>(0.3);
+  add<nqueens>(1);
+  add<matmul>(1);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

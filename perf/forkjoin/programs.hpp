@@ -74,9 +74,9 @@ inline constexpr std::int64_t queens_tasks = 166'925;
 inline constexpr std::int64_t queens_answer = 2'680;
 
 /// The column of each row's queen.
-using board = std::array<std::int8_t, queens>;
+using board = std::array<std::uint8_t, queens>;
 
-inline bool is_safe(const board& columns, std::size_t row, std::int8_t column) noexcept {
+inline bool is_safe(const board& columns, std::size_t row, std::uint8_t column) noexcept {
   for (std::size_t above = 0; above < row; ++above) {
     const int apart = columns[above] - column;
     const int rows = static_cast<int>(row - above);
@@ -91,9 +91,9 @@ std::int64_t nqueens(const board& columns = {}, std::size_t row = 0) {
   if (row == queens) return 1;
   std::array<std::int64_t, queens> found{};
   typename Pool::template tasks<queens> forked;
-  for (std::int8_t column = 0; column < static_cast<std::int8_t>(queens); ++column) {
+  for (std::uint8_t column = 0; column < static_cast<std::uint8_t>(queens); ++column) {
     if (!is_safe(columns, row, column)) continue;
-    forked.run([&into = found[static_cast<std::size_t>(column)], &columns, row, column] {
+    forked.run([&into = found[column], &columns, row, column] {
       board next = columns;
       next[row] = column;
       into = nqueens<Pool>(next, row + 1);

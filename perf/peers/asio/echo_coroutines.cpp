@@ -11,7 +11,6 @@ namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
-using boost::system::error_code;
 
 // As what it awaits throws nothing, a client that is gone costs no exception.
 constexpr auto as_tuple = asio::as_tuple(asio::use_awaitable);

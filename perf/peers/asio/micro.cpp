@@ -1,12 +1,9 @@
 // Boost.Asio: one io_context for one thread, by callbacks and by coroutines (C++20's).
 //
 // The context is told that one thread runs it, and stays one that others may post to.
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 

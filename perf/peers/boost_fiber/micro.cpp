@@ -2,8 +2,6 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -19,7 +17,7 @@ using roving_perf::batch_of_switches;
 using roving_perf::steady;
 
 // Shared by all fibers of the thread, as its users do it who spawn often.
-constexpr std::size_t stack_size_bytes = 16 * 1024;
+constexpr std::size_t stack_size_bytes = 16'384;
 
 class stacks {
  public:

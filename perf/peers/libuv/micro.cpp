@@ -2,8 +2,8 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <random>
 #include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
