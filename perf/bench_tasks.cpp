@@ -3,54 +3,24 @@
 //
 // With `shards:2` pinned tasks leave the second shard nothing to do, and it sleeps; roving ones it may take. What one
 // thread does alone is measured by that thread's CPU time, which other processes disturb least.
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <new>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <roving/roving.hpp>
 
+#include "perf/counted_allocations.hpp"
 #include "perf/jump.hpp"
+#include "perf/resident_memory.hpp"
 
 #if ROVING_WITH_TBB
 #  include <oneapi/tbb/task_arena.h>
 #  include <oneapi/tbb/task_group.h>
 #endif
-
-namespace {
-
-std::atomic<std::uint64_t> allocations_so_far{0};
-
-void* counted_allocation(std::size_t size_bytes, std::size_t alignment) {
-  allocations_so_far.fetch_add(1, std::memory_order_relaxed);
-  const std::size_t rounded = (size_bytes + alignment - 1) / alignment * alignment;
-  void* const memory = alignment <= alignof(std::max_align_t) ? std::malloc(size_bytes != 0 ? size_bytes : 1)
-                                                              : std::aligned_alloc(alignment, rounded);
-  if (memory == nullptr) throw std::bad_alloc{};
-  return memory;
-}
-
-}  // namespace
-
-// All others call these.
-void* operator new(std::size_t size_bytes) { return counted_allocation(size_bytes, 1); }
-void* operator new(std::size_t size_bytes, std::align_val_t alignment) {
-  return counted_allocation(size_bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -64,13 +34,13 @@ roving::options shards_of(const benchmark::State& state) {
 class allocation_count {
  public:
   void report(benchmark::State& state) const {
-    const std::uint64_t made = allocations_so_far.load(std::memory_order_relaxed) - before_;
+    const std::uint64_t made = roving_perf::allocations() - before_;
     state.counters["allocations"] =
         benchmark::Counter(static_cast<double>(made) / static_cast<double>(state.items_processed()));
   }
 
  private:
-  std::uint64_t before_ = allocations_so_far.load(std::memory_order_relaxed);
+  std::uint64_t before_ = roving_perf::allocations();
 };
 
 // --- yield
@@ -273,23 +243,6 @@ BENCHMARK(spawn_1000_then_join_roving)->ArgName("shards")->Arg(2)->UseRealTime()
 // --- memory
 // ------------------------------------------------------------------------------------------------------------
 
-double resident_bytes() {
-  std::ifstream file{"/proc/self/statm"};
-  double all = 0;
-  double resident = 0;
-  if (!(file >> all >> resident)) throw std::runtime_error{"there is no /proc/self/statm"};
-  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
-}
-
-double page_table_bytes() {
-  std::ifstream file{"/proc/self/status"};
-  for (std::string word; file >> word;) {
-    double kilobytes = 0;
-    if (word == "VmPTE:" && file >> kilobytes) return kilobytes * 1024;
-  }
-  throw std::runtime_error{"there is no VmPTE in /proc/self/status"};
-}
-
 // Guards: resident bytes of a task that waits, its stack included, and of one that has not run yet.
 // Says nothing of: tasks that went deep; the kernel's page tables, which are counted on their own.
 void memory_of_tasks(benchmark::State& state) {
@@ -300,16 +253,16 @@ void memory_of_tasks(benchmark::State& state) {
       tasks.reserve(count);
       for (std::size_t i = 0; i < count; ++i) tasks.emplace_back();  // touches the memory of the handles
       roving::event never;
-      const double before = resident_bytes();
-      const double tables_before = page_table_bytes();
+      const double before = roving_perf::resident_bytes();
+      const double tables_before = roving_perf::page_table_bytes();
       for (auto& each : tasks) each = roving::spawn([&] { never.wait(); });
-      const double spawned = resident_bytes();
+      const double spawned = roving_perf::resident_bytes();
       while (never.waiting() != count) roving::yield();
-      const double parked = resident_bytes();
+      const double parked = roving_perf::resident_bytes();
       const auto per_task = [&](double bytes) { return benchmark::Counter(bytes / static_cast<double>(count)); };
       state.counters["unstarted_bytes"] = per_task(spawned - before);
       state.counters["parked_bytes"] = per_task(parked - before);
-      state.counters["page_table_bytes"] = per_task(page_table_bytes() - tables_before);
+      state.counters["page_table_bytes"] = per_task(roving_perf::page_table_bytes() - tables_before);
       never.set();
       for (auto& each : tasks) each.join();
     });
