@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs what is in perf/ beside what it is measured against, and prints one table for each benchmark.
 
-    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, timers, forkjoin (Google Benchmark programs,
-                                        each gets the OPTIONs), echo (servers under perf/load); all of them without any
+    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, elsewhere, timers, forkjoin (Google Benchmark
+                                        programs, each gets the OPTIONs), echo (servers under perf/load); all of them
+                                        without any
     bench.py --targets [NAME...]        what has to be built for them
 
 Times of one machine drift by tens of percent, so that only ratios within one run mean something. Everything is
@@ -40,7 +41,7 @@ import sys
 import tempfile
 import time
 
-PROGRAMS = ("switch", "tasks", "sync", "timers", "forkjoin")
+PROGRAMS = ("switch", "tasks", "sync", "elsewhere", "timers", "forkjoin")
 ECHO_SERVERS = {"limit_echo": "raw epoll", "echo": "roving"}  # the limit first
 ECHO_TARGETS = {100: 1.03, 1000: 1.04}  # connections: CPU time per request against the limit's
 ECHO_CALLS_AT_MOST = 2.1  # system calls per request

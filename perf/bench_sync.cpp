@@ -4,41 +4,33 @@
 // What is measured between threads is the time from just before the ring to just after the wait returns on the other
 // side, so that both sides may take a pause first. The limits do the same with plain threads, pinned to cores as shards
 // are.
-#include <array>
-#include <atomic>
-#include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <ctime>
 #include <mutex>
-#include <optional>
-#include <system_error>
 #include <thread>
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <linux/futex.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <roving/roving.hpp>
 
+#include "perf/bells.hpp"
 #include "perf/histogram.hpp"
 #include "perf/jump.hpp"
 #include "scheduler/cores.hpp"
-#include "scheduler/thread.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
+using roving_perf::condition_variable_bell;
+using roving_perf::eventfd_bell;
+using roving_perf::futex_bell;
 using roving_perf::histogram;
+using roving_perf::on_core;
+using roving_perf::spinning_bell;
 
-// --- on one shard
-// ------------------------------------------------------------------------------------------------------
+// --- on one shard ---------------------------------------------------------------------------------------------------
 
 // Guards: nothing of ours; it is the limit.
 void jump(benchmark::State& state) {
@@ -100,6 +92,20 @@ void event_hop(benchmark::State& state) {
 }
 BENCHMARK(event_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
+// Guards: the same by queues of one item each.
+// Says nothing of: queues that are mostly full or mostly empty.
+void queue_hop(benchmark::State& state) {
+  struct gate {
+    roving::queue<int> items{1};
+    void open() { items.put(1); }
+  };
+  hop_to_and_fro<gate>(state, [](gate& mine, gate& others) {
+    static_cast<void>(mine.items.get());
+    others.items.put(1);
+  });
+}
+BENCHMARK(queue_hop)->ArgName("shards")->Arg(1)->Arg(2);
+
 // Guards: a contended mutex: the lock goes to who waits, and who unlocked it goes behind.
 // Says nothing of: contention between shards.
 void mutex_hop(benchmark::State& state) {
@@ -127,8 +133,7 @@ void mutex_hop(benchmark::State& state) {
 }
 BENCHMARK(mutex_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
-// --- a mutex that nobody else wants
-// --------------------------------------------------------------------------------------
+// --- a mutex that nobody else wants ---------------------------------------------------------------------------------
 
 template <class Mutex>
 void lock_and_unlock(benchmark::State& state) {
@@ -155,108 +160,8 @@ void mutex_uncontended(benchmark::State& state) {
 }
 BENCHMARK(mutex_uncontended);
 
-// --- between threads: the limits' ways to wake one
-// -------------------------------------------------------------------------
+// --- between threads: the bells of tasks ----------------------------------------------------------------------------
 
-// Pins the calling thread to the first or the second core that the process may use, as a runtime of two shards does,
-// and gives it all of them back.
-class on_core {
- public:
-  on_core(const std::vector<unsigned>& all, std::size_t number) : all_{all} {
-    roving::detail::use_cores({all.at(number)});
-  }
-  on_core(const on_core&) = delete;
-  on_core& operator=(const on_core&) = delete;
-  ~on_core() { roving::detail::use_cores(all_); }
-
- private:
-  const std::vector<unsigned>& all_;
-};
-
-// Each of these: ring() lets one wait() of the other side return.
-
-class spinning_bell {
- public:
-  void ring() noexcept { rings_.store(rings_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
-  void wait() noexcept {
-    ++waits_;
-    while (rings_.load(std::memory_order_acquire) != waits_) {
-    }
-  }
-
- private:
-  alignas(64) std::atomic<std::uint64_t> rings_{0};
-  alignas(64) std::uint64_t waits_ = 0;
-};
-
-class futex_bell {
- public:
-  void ring() noexcept {
-    rung_.store(1, std::memory_order_release);
-    ::syscall(SYS_futex, &rung_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-  }
-  void wait() noexcept {
-    while (rung_.exchange(0, std::memory_order_acquire) == 0)
-      ::syscall(SYS_futex, &rung_, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
-  }
-
- private:
-  alignas(64) std::atomic<std::uint32_t> rung_{0};
-};
-
-// As an event loop has to wait, since a shard's sleep must also end by what happens on its sockets.
-class eventfd_bell {
- public:
-  eventfd_bell() {
-    epoll_event interest{};
-    interest.events = EPOLLIN | EPOLLET;
-    if (bell_ < 0 || queue_ < 0 || ::epoll_ctl(queue_, EPOLL_CTL_ADD, bell_, &interest) != 0)
-      throw std::system_error{errno, std::generic_category(), "eventfd"};
-  }
-  eventfd_bell(const eventfd_bell&) = delete;
-  eventfd_bell& operator=(const eventfd_bell&) = delete;
-  ~eventfd_bell() {
-    ::close(queue_);
-    ::close(bell_);
-  }
-
-  void ring() noexcept {
-    const std::uint64_t one = 1;
-    if (::write(bell_, &one, sizeof one) != sizeof one) std::terminate();
-  }
-  void wait() noexcept {
-    epoll_event event{};
-    while (::epoll_wait(queue_, &event, 1, -1) != 1) {
-    }
-  }
-
- private:
-  int bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  int queue_ = ::epoll_create1(EPOLL_CLOEXEC);
-};
-
-class condition_variable_bell {
- public:
-  void ring() {
-    {
-      const std::lock_guard guard{mutex_};
-      rung_ = true;
-    }
-    changed_.notify_one();
-  }
-  void wait() {
-    std::unique_lock guard{mutex_};
-    changed_.wait(guard, [this] { return rung_; });
-    rung_ = false;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool rung_ = false;
-};
-
-// The same for tasks.
 class semaphore_bell {
  public:
   void ring() { permits_.release(); }
@@ -266,8 +171,28 @@ class semaphore_bell {
   roving::semaphore permits_{0};
 };
 
-// --- between threads: what they do
-// --------------------------------------------------------------------------------------
+class event_bell {
+ public:
+  void ring() { rung_.set(); }
+  void wait() {
+    rung_.wait();
+    rung_.clear();
+  }
+
+ private:
+  roving::event rung_;
+};
+
+class queue_bell {
+ public:
+  void ring() { rings_.put(true); }
+  void wait() { static_cast<void>(rings_.get()); }
+
+ private:
+  roving::queue<bool> rings_{1};
+};
+
+// --- between threads: what they do ----------------------------------------------------------------------------------
 
 // Two sides, each with the bell on which it waits. The second one answers until it is told to stop, which happens while
 // it waits.
@@ -408,10 +333,10 @@ void on_threads(benchmark::State& state) {
 }
 
 // Both sides as tasks of two shards. Counts what the shards did for each hand-over.
-template <class Pace>
+template <class Pace, class Bell = semaphore_bell>
 void on_shards(benchmark::State& state) {
   if (roving::detail::usable_cores().size() < 2) return state.SkipWithError("needs two cores");
-  two_sides<semaphore_bell> all;
+  two_sides<Bell> all;
   roving::runtime runtime{{.shards = 2}};
   const auto count = [&](std::uint64_t roving::shard_counters::*what) {
     double sum = 0;
@@ -431,8 +356,7 @@ void on_shards(benchmark::State& state) {
   all.report(state);
 }
 
-// --- shards that are awake
-// -----------------------------------------------------------------------------------------------
+// --- shards that are awake ------------------------------------------------------------------------------------------
 
 // The limit: a cache line that goes to and fro.
 void cache_line_hop(benchmark::State& state) { on_threads<spinning_bell, at_once>(state); }
@@ -445,9 +369,67 @@ void shard_hop_awake(benchmark::State& state) {
   state.SetLabel("ns<=4*cache_line_hop wakes<=0.01");
 }
 BENCHMARK(shard_hop_awake)->UseRealTime();
+void shard_hop_awake_by_event(benchmark::State& state) {
+  on_shards<at_once, event_bell>(state);
+  state.SetLabel("ns<=4*cache_line_hop wakes<=0.01");
+}
+BENCHMARK(shard_hop_awake_by_event)->UseRealTime();
+void shard_hop_awake_by_queue(benchmark::State& state) {
+  on_shards<at_once, queue_bell>(state);
+  state.SetLabel("ns<=4*cache_line_hop wakes<=0.01");
+}
+BENCHMARK(shard_hop_awake_by_queue)->UseRealTime();
 
-// --- a shard that sleeps
-// ---------------------------------------------------------------------------------------------------
+// What two do to one mutex, as often as they can; an item is one lock of either.
+template <class Mutex>
+void lock_often(Mutex& mutex, std::uint64_t& guarded, benchmark::IterationCount times) {
+  for (; times != 0; --times) {
+    const std::lock_guard hold{mutex};
+    benchmark::DoNotOptimize(++guarded);
+  }
+}
+
+constexpr benchmark::IterationCount batch_of_locks = 20'000;
+
+// The limit: it lets who runs go first, as often as it likes.
+void std_mutex_contended(benchmark::State& state) {
+  const std::vector<unsigned> cores = roving::detail::usable_cores();
+  if (cores.size() < 2) return state.SkipWithError("needs two cores");
+  std::mutex mutex;
+  std::uint64_t guarded = 0;
+  while (state.KeepRunningBatch(batch_of_locks)) {
+    std::thread other{[&] {
+      const on_core there{cores, 1};
+      lock_often(mutex, guarded, batch_of_locks / 2);
+    }};
+    const on_core here{cores, 0};
+    lock_often(mutex, guarded, batch_of_locks / 2);
+    other.join();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(std_mutex_contended)->UseRealTime();
+
+// Guards: a mutex that tasks of two shards want all the time, and get in turn.
+// Says nothing of: locks that are held for long.
+void mutex_contended(benchmark::State& state) {
+  if (roving::detail::usable_cores().size() < 2) return state.SkipWithError("needs two cores");
+  roving::run({.shards = 2}, [&] {
+    roving::mutex mutex;
+    std::uint64_t guarded = 0;
+    while (state.KeepRunningBatch(batch_of_locks)) {
+      const auto half = [&] { lock_often(mutex, guarded, batch_of_locks / 2); };
+      const roving::task<void> other = roving::spawn(roving::on_shard(1), half);
+      half();
+      other.join();
+    }
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel("ns/std_mutex_contended ns/cache_line_hop");
+}
+BENCHMARK(mutex_contended)->UseRealTime();
+
+// --- a shard that sleeps --------------------------------------------------------------------------------------------
 
 // The limits: one system call to wake, one to sleep.
 void futex_hop(benchmark::State& state) { on_threads<futex_bell, after_a_pause>(state); }
@@ -478,6 +460,43 @@ void shard_wake(benchmark::State& state) {
   state.SetLabel("p50_us<=1.1*condition_variable_wake p99_us<=1.1*condition_variable_wake p50_us/eventfd_wake");
 }
 BENCHMARK(shard_wake)->Iterations(400)->UseRealTime();
+
+// Guards: that a roving task which is woken by one that goes on computing for 2 ms is not stuck behind it while another
+// core has nothing to do.
+// Says nothing of: machines on which all cores are busy.
+void wake_by_who_goes_on(benchmark::State& state) {
+  if (roving::detail::usable_cores().size() < 2) return state.SkipWithError("needs two cores");
+  constexpr auto computes_for = 2ms;
+  histogram latencies_ns;
+  roving::run({.shards = 2}, [&] {
+    roving::spawn(roving::anywhere, [&] {
+      roving::semaphore rung{0};
+      roving::semaphore heard{0};
+      clock::time_point rung_at;
+      const roving::task<void> other = roving::spawn(roving::anywhere, [&] {
+        for (auto left = state.max_iterations; left != 0; --left) {
+          rung.acquire();
+          latencies_ns.record(static_cast<std::uint64_t>((clock::now() - rung_at).count()));
+          heard.release();
+        }
+      });
+      for (auto _ : state) {
+        roving::sleep_for(500us);
+        rung_at = clock::now();
+        rung.release();
+        while (clock::now() - rung_at < computes_for) {
+        }
+        heard.acquire();
+      }
+      other.join();
+    }).get();
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.counters["p50_us"] = static_cast<double>(latencies_ns.percentile(50)) / 1000;
+  state.counters["p99_us"] = static_cast<double>(latencies_ns.percentile(99)) / 1000;
+  state.SetLabel("p50_us<=1.5*condition_variable_wake p99_us<=1.5*condition_variable_wake");
+}
+BENCHMARK(wake_by_who_goes_on)->Iterations(200)->UseRealTime();
 
 }  // namespace
 

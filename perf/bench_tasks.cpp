@@ -5,6 +5,7 @@
 // thread does alone is measured by that thread's CPU time, which other processes disturb least.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,8 +44,7 @@ class allocation_count {
   std::uint64_t before_ = roving_perf::allocations();
 };
 
-// --- yield
-// -------------------------------------------------------------------------------------------------------------
+// --- yield ----------------------------------------------------------------------------------------------------------
 
 // Guards: nothing of ours; it is the limit.
 void jump(benchmark::State& state) {
@@ -117,8 +117,7 @@ void yield_roving(benchmark::State& state) {
 }
 BENCHMARK(yield_roving);
 
-// --- spawn and join
-// ----------------------------------------------------------------------------------------------------
+// --- spawn and join -------------------------------------------------------------------------------------------------
 
 // Guards: nothing of ours; it is the limit of spawning: a stack from a list is prepared, entered, left and put back.
 void pooled_fiber(benchmark::State& state) {
@@ -240,8 +239,152 @@ void spawn_1000_then_join_roving(benchmark::State& state) {
 BENCHMARK(spawn_1000_then_join_roving)->ArgName("shards")->Arg(1);
 BENCHMARK(spawn_1000_then_join_roving)->ArgName("shards")->Arg(2)->UseRealTime();
 
-// --- memory
-// ------------------------------------------------------------------------------------------------------------
+// --- several at once -------------------------------------------------------------------------------------------------
+
+// Guards: a group of ten tasks from its beginning to its end, a task; roving ones may be run by who waits.
+// Says nothing of: groups in which something fails.
+void group_of_ten(benchmark::State& state, roving::placement where, const char* label) {
+  roving::run({.shards = 1}, [&] {
+    roving::spawn(where, [&] {
+      for (auto _ : state)
+        roving::with_task_group([](roving::task_group& group) {
+          for (int i = 0; i < 10; ++i) group.spawn([] {});
+        });
+    }).get();
+  });
+  state.SetItemsProcessed(state.iterations() * 10);
+  state.SetLabel(label);
+}
+
+#if ROVING_WITH_TBB
+void tbb_group_of_ten(benchmark::State& state) {
+  tbb::task_arena arena{1};
+  arena.execute([&] {
+    for (auto _ : state) {
+      tbb::task_group group;
+      for (int i = 0; i < 10; ++i) group.run([] {});
+      group.wait();
+    }
+  });
+  state.SetItemsProcessed(state.iterations() * 10);
+}
+BENCHMARK(tbb_group_of_ten);
+#endif
+
+void group_of_ten_pinned(benchmark::State& state) {
+  group_of_ten(state, roving::here, "ns/tbb_group_of_ten ns/pooled_fiber");
+}
+BENCHMARK(group_of_ten_pinned);
+void group_of_ten_roving(benchmark::State& state) {
+  group_of_ten(state, roving::anywhere, "ns/tbb_group_of_ten ns/pooled_fiber");
+}
+BENCHMARK(group_of_ten_roving);
+
+// Guards: two callables at once, a callable, with their results.
+// Says nothing of: callables that wait.
+void gather_two(benchmark::State& state, roving::placement where) {
+  roving::run({.shards = 1}, [&] {
+    roving::spawn(where, [&] {
+      for (auto _ : state) benchmark::DoNotOptimize(roving::gather([] { return 1; }, [] { return 2; }));
+    }).get();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+  state.SetLabel("ns/pooled_fiber");
+}
+void gather_two_pinned(benchmark::State& state) { gather_two(state, roving::here); }
+BENCHMARK(gather_two_pinned);
+void gather_two_roving(benchmark::State& state) { gather_two(state, roving::anywhere); }
+BENCHMARK(gather_two_roving);
+
+// --- cancelling ------------------------------------------------------------------------------------------------------
+
+// The limit: an exception that is thrown through a function with something to destroy, and caught.
+void throw_and_catch(benchmark::State& state) {
+  struct thrown {};
+  struct guard {
+    ~guard() { benchmark::ClobberMemory(); }
+  };
+  const auto fail = []() __attribute__((noinline)) {
+    const guard here;
+    throw thrown{};
+  };
+  for (auto _ : state) {
+    try {
+      fail();
+    } catch (const thrown&) {
+    }
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(throw_and_catch);
+
+// Guards: a task that is spawned, waits, is cancelled, unwinds and is joined.
+// Says nothing of: deep stacks, cancels from other shards.
+void cancel_waiting(benchmark::State& state) {
+  roving::run({.shards = 1}, [&] {
+    roving::event never;
+    for (auto _ : state) {
+      const roving::task<void> waits = roving::spawn([&] { never.wait(); });
+      roving::yield();
+      waits.cancel();
+      waits.join();
+    }
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel("ns/throw_and_catch");
+}
+BENCHMARK(cancel_waiting);
+
+// --- variables of a task ---------------------------------------------------------------------------------------------
+
+// The limit. What a fiber must not keep an address of.
+[[gnu::noinline]] int& number_of_this_thread() noexcept {
+  thread_local int number = 0;
+  int* place = &number;
+  asm volatile("" : "+r"(place));
+  return *place;
+}
+
+void read_thread_local(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(number_of_this_thread());
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(read_thread_local);
+
+// Guards: a look at a context_var where that many others are set.
+// Says nothing of: setting.
+void read_context_var(benchmark::State& state) {
+  roving::run({.shards = 1}, [&] {
+    roving::context_var<int> number{1};
+    std::vector<std::unique_ptr<roving::context_var<int>>> others;
+    number.set(2);
+    for (auto left = state.range(0); left != 0; --left) {
+      others.push_back(std::make_unique<roving::context_var<int>>(3));
+      others.back()->set(4);
+    }
+    for (auto _ : state) benchmark::DoNotOptimize(number.get());
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel("ns/read_thread_local");
+}
+BENCHMARK(read_context_var)->ArgName("others")->Arg(0)->Arg(10);
+
+// Guards: setting one and taking it back.
+// Says nothing of: contexts that many tasks share, which are copied first.
+void set_context_var(benchmark::State& state) {
+  roving::run({.shards = 1}, [&] {
+    roving::context_var<int> number{1};
+    for (auto _ : state) {
+      auto before = number.set(2);
+      number.reset(before);
+    }
+  });
+  state.SetItemsProcessed(state.iterations());
+  state.SetLabel("ns/read_context_var/others:0");
+}
+BENCHMARK(set_context_var);
+
+// --- memory ---------------------------------------------------------------------------------------------------------
 
 // Guards: resident bytes of a task that waits, its stack included, and of one that has not run yet.
 // Says nothing of: tasks that went deep; the kernel's page tables, which are counted on their own.

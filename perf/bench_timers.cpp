@@ -22,8 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// --- set and cancel
-// ------------------------------------------------------------------------------------------------------
+// --- set and cancel -------------------------------------------------------------------------------------------------
 
 // The limit: a node goes into one of some lists and out again.
 void list_insert_unlink(benchmark::State& state) {
@@ -104,8 +103,7 @@ void timeout_scope(benchmark::State& state) {
 }
 BENCHMARK(timeout_scope);
 
-// --- a million asleep
-// ----------------------------------------------------------------------------------------------------
+// --- a million asleep -----------------------------------------------------------------------------------------------
 
 // Of all threads of the process.
 double cpu_seconds() {
