@@ -2,8 +2,10 @@
 """Runs what is in perf/ beside what it is measured against, and prints one table for each benchmark.
 
     bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, elsewhere, timers, forkjoin (Google Benchmark
-                                        programs, each gets the OPTIONs), echo (servers under perf/load); all of them
-                                        without any
+                                        programs, each gets the OPTIONs), echo (servers under perf/load), offered
+                                        (their latency under more and more load); all of them without any
+    bench.py --other BUILD [NAME...]    Google Benchmark programs of two builds, turn about, and what differs
+    bench.py --compare A.json B.json    what differs between two files of earlier runs
     bench.py --targets [NAME...]        what has to be built for them
 
 Times of one machine drift by tens of percent, so that only ratios within one run mean something. Everything is
@@ -20,7 +22,8 @@ A benchmark says in its label what it is compared with, one word for each:
 
 A target is met (`yes`) when the whole interval is at or below it, missed (`no`) when all of it is above; else `noise`.
 
-Writes NAME.json in Google Benchmark's format, with the comparisons, and everything that is printed as report.md.
+Writes NAME.json in Google Benchmark's format, with the comparisons, plots of it as NAME*.svg, and everything that is
+printed as report.md.
 """
 
 import argparse
@@ -41,11 +44,16 @@ import sys
 import tempfile
 import time
 
+import compare_runs
+import plots
+from entries import NOT_COUNTERS, metric_of, short, short_name
+
 PROGRAMS = ("switch", "tasks", "sync", "elsewhere", "timers", "forkjoin")
 ECHO_SERVERS = {"limit_echo": "raw epoll", "echo": "roving"}  # the limit first
 ECHO_TARGETS = {100: 1.03, 1000: 1.04}  # connections: CPU time per request against the limit's
 ECHO_CALLS_AT_MOST = 2.1  # system calls per request
 ECHO_P99_TARGET = 1.1
+OFFERED_TENTHS = (1, 3, 5, 7, 8, 9)  # of what raw epoll can do
 
 Comparison = collections.namedtuple("Comparison", "name metric value against target ratio interval verdict")
 
@@ -75,16 +83,6 @@ def compare(name, metric, values, against, others, target):
     interval = interval_of_median(ratios)
     return Comparison(name, metric, statistics.median(values), against, target, statistics.median(ratios), interval,
                       verdict(interval, target))
-
-
-def short(value):
-    if value is None:
-        return ""
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
 # ---- Printing ---------------------------------------------------------------------------------------------------
@@ -176,45 +174,33 @@ class Disturbance:
 
 # ---- Google Benchmark programs ----------------------------------------------------------------------------------
 
-UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
-NOT_COUNTERS = {"name", "family_index", "per_family_instance_index", "run_name", "run_type", "repetitions",
-                "repetition_index", "threads", "iterations", "real_time", "cpu_time", "time_unit", "items_per_second",
-                "label", "error_occurred", "error_message"}
 WORD = re.compile(r"(\w+)(?:<=(?:([\d.]+)\*(.+)|([\d.]+))|/(?:([\d.]+)|(.+)))")
 
 
-def short_name(entry):
-    """Without what tells how it was measured."""
-    return re.sub(r"/(real_time|process_time|manual_time|iterations:\d+|repeats:\d+)(?=/|$)", "", entry["name"])
+def run_once(program, options):
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        done = subprocess.run([program, f"--benchmark_out={file.name}", "--benchmark_out_format=json",
+                               "--benchmark_min_time=0.05", *options], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: {program} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        try:
+            return json.load(file)
+        except json.JSONDecodeError:
+            raise SystemExit(f"bench: {program} measured nothing\n{done.stdout}{done.stderr}") from None
 
 
-def metric_of(entry, metric):
-    if metric != "ns":
-        return entry[metric]
-    if "items_per_second" in entry:
-        return 1e9 / entry["items_per_second"]
-    return entry["real_time"] * UNITS[entry["time_unit"]]
-
-
-def run_program(program, rounds, options):
-    """All rounds' entries, and the context of the first."""
-    entries = []
-    context = {}
+def run_programs(programs, rounds, options):
+    """For each of them the context of its first round and all rounds' entries. They take turns."""
+    found = [({}, []) for _ in programs]
     for round_number in range(rounds):
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            done = subprocess.run([program, f"--benchmark_out={file.name}", "--benchmark_out_format=json",
-                                   "--benchmark_min_time=0.05", *options], capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise SystemExit(f"bench: {program} ended with {done.returncode}\n{done.stdout}{done.stderr}")
-            try:
-                found = json.load(file)
-            except json.JSONDecodeError:
-                raise SystemExit(f"bench: {program} measured nothing\n{done.stdout}{done.stderr}") from None
-        context = context or found["context"]
-        for entry in found["benchmarks"]:
-            entry.update(repetitions=rounds, repetition_index=round_number)
-            entries.append(entry)
-    return context, entries
+        for which in range(len(programs))[::1 if round_number % 2 == 0 else -1]:
+            whole = run_once(programs[which], options)
+            context, entries = found[which]
+            context.update(whole["context"] if not context else {})
+            for entry in whole["benchmarks"]:
+                entry.update(repetitions=rounds, repetition_index=round_number)
+                entries.append(entry)
+    return found
 
 
 def compare_entries(entries):
@@ -282,8 +268,12 @@ def blank_repeats(rows):
 
 
 def run_google(name, arguments, report):
-    program = str(arguments.build / "perf" / f"bench_{name}")
-    context, entries = run_program(program, arguments.rounds, arguments.options)
+    builds = [arguments.build, *([arguments.other] if arguments.other else [])]
+    programs = [str(build / "perf" / f"bench_{name}") for build in builds]
+    (context, entries), *others = run_programs(programs, arguments.rounds, arguments.options)
+    for other_context, other_entries in others:
+        other_context.update(describe_machine(arguments.other))
+        write_json(arguments.output / f"{name}.other.json", other_context, other_entries, [])
     by_name, comparisons = compare_entries(entries)
     report.say(f"## {name}")
     report.say()
@@ -375,7 +365,7 @@ def measure_open_loop(build, program, connections, seconds, rate):
     with running(program) as server:
         found = load(build, server.port, connections, seconds, "--warmup", "0.2", "--rate", str(rate))
     return {"p50_us": found["latency_us"]["p50"], "p99_us": found["latency_us"]["p99"],
-            "requests_per_second": found["requests_per_second"]}
+            "requests_per_second": found["requests_per_second"], "percentiles": found["percentiles_us"]}
 
 
 def traced_calls(path):
@@ -441,9 +431,13 @@ def echo_rows(name, found, metrics, targets):
     return rows, comparisons
 
 
-def run_echo(arguments, report):
+def allow_many_descriptors():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run_echo(arguments, report):
+    allow_many_descriptors()
     limit, ours = ECHO_SERVERS
     entries, comparisons, rows = [], [], []
 
@@ -496,7 +490,44 @@ def run_echo(arguments, report):
     return {}, entries, comparisons
 
 
+def run_offered(arguments, report):
+    """Latency under a tenth, two tenths and so on of what raw epoll can do. Each request counts from when it was due,
+    so that both servers are offered the same, whatever they make of it."""
+    allow_many_descriptors()
+    limit, ours = ECHO_SERVERS
+    entries, comparisons, rows = [], [], []
+
+    def program(name):
+        return str(arguments.build / "perf" / name)
+
+    most = statistics.median(measure_closed_loop(arguments.build, program(limit), 100, 1)["requests_per_second"]
+                             for _ in range(3))
+    for tenths in OFFERED_TENTHS:
+        rate = max(1000, round(most * tenths / 10, -2))
+        found = in_pairs(max(3, arguments.pairs // 2),
+                         lambda name, rate=rate: measure_open_loop(arguments.build, program(name), 100, 0.5, rate))
+        entries += echo_entries(f"offered:{rate:.0f}", found)
+        new_rows, new = echo_rows(f"{rate:,.0f}/s", found, ("p50_us", "p99_us", "requests_per_second"),
+                                  {"p50_us": None, "p99_us": ECHO_P99_TARGET})
+        rows += new_rows
+        comparisons += new
+    report.say("## offered")
+    report.say()
+    report.table(HEAD, rows)
+    report.say(f"Raw epoll answers {most:,.0f} requests per second of 100 connections in a closed loop.")
+    report.say()
+    return {}, entries, comparisons
+
+
 # ---- The whole --------------------------------------------------------------------------------------------------
+
+SERVERS = {"echo": run_echo, "offered": run_offered}
+
+
+def write_json(path, context, entries, comparisons):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"context": context, "benchmarks": entries,
+                   "comparisons": [each._asdict() for each in comparisons]}, file, indent=1)
 
 
 def read_arguments():
@@ -508,6 +539,8 @@ def read_arguments():
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("build/bench"))
     parser.add_argument("--rounds", type=int, default=5, help="of each Google Benchmark program (5)")
     parser.add_argument("--pairs", type=int, default=10, help="of servers (10)")
+    parser.add_argument("--other", type=pathlib.Path, metavar="BUILD", help="another build, as build/lto")
+    parser.add_argument("--compare", nargs=2, type=pathlib.Path, metavar="JSON")
     given = sys.argv[1:]
     options = []
     if "--" in given:
@@ -515,10 +548,12 @@ def read_arguments():
         given = given[:given.index("--")]
     arguments = parser.parse_args(given)
     arguments.options = options
-    arguments.names = [name.removeprefix("bench_") for name in arguments.names] or [*PROGRAMS, "echo"]
+    arguments.names = [name.removeprefix("bench_") for name in arguments.names] or [*PROGRAMS, *SERVERS]
     for name in arguments.names:
-        if name not in (*PROGRAMS, "echo"):
-            parser.error(f"there is no {name}; there are {', '.join(PROGRAMS)}, echo")
+        if name not in (*PROGRAMS, *SERVERS):
+            parser.error(f"there is no {name}; there are {', '.join((*PROGRAMS, *SERVERS))}")
+    if arguments.other:
+        arguments.names = [name for name in arguments.names if name in PROGRAMS]
     return arguments
 
 
@@ -526,7 +561,10 @@ def main():
     arguments = read_arguments()
     if arguments.targets:
         print("\n".join([f"bench_{name}" for name in arguments.names if name in PROGRAMS] +
-                        ([*ECHO_SERVERS, "load"] if "echo" in arguments.names else [])))
+                        ([*ECHO_SERVERS, "load"] if set(arguments.names) & set(SERVERS) else [])))
+        return
+    if arguments.compare:
+        compare_runs.say(Report(), arguments.compare)
         return
     arguments.output.mkdir(parents=True, exist_ok=True)
     machine = describe_machine(arguments.build)
@@ -538,14 +576,18 @@ def main():
     began = time.monotonic()
     for name in arguments.names:
         disturbance = Disturbance()
-        if name == "echo":
-            context, entries, comparisons = run_echo(arguments, report)
-        else:
-            context, entries, comparisons = run_google(name, arguments, report)
+        context, entries, comparisons = (SERVERS[name](arguments, report) if name in SERVERS else
+                                         run_google(name, arguments, report))
         context.update(machine, date=time.strftime("%Y-%m-%dT%H:%M:%S%z"), others_share_of_cores=disturbance.share())
-        with open(arguments.output / f"{name}.json", "w", encoding="utf-8") as file:
-            json.dump({"context": context, "benchmarks": entries,
-                       "comparisons": [each._asdict() for each in comparisons]}, file, indent=1)
+        path = arguments.output / f"{name}.json"
+        write_json(path, context, entries, comparisons)
+        report.say(f"Plots: {', '.join(map(str, plots.draw(path)))}")
+        report.say()
+        if arguments.other:
+            report.say(f"{arguments.other} (before) against {arguments.build} (after)")
+            report.say()
+            compare_runs.say(report, [path.with_suffix(".other.json"), path])
+            report.say()
     share = whole.share()
     report.say(f"{time.monotonic() - began:.0f} s. Other processes used {share:.0%} of the cores meanwhile"
                f"{': repeat it when the machine is quiet.' if share > 0.05 else '.'}")

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -387,6 +388,9 @@ results run(const settings& chosen, plan& when) {
 
 constexpr std::pair<double, const char*> percentiles[] = {{50, "p50"}, {90, "p90"}, {99, "p99"}, {99.9, "p99.9"}};
 
+// Of a plot: as far apart where they are rare.
+constexpr double curve[] = {10, 25, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99};
+
 double microseconds(std::uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1000; }
 
 void print(const settings& chosen, const results& found, double seconds) {
@@ -422,7 +426,10 @@ void write_json(const settings& chosen, const results& found, double seconds) {
                static_cast<unsigned long long>(found.errors), static_cast<unsigned long long>(found.unsent));
   for (const auto& [percent, name] : percentiles)
     std::fprintf(file, "\"%s\": %.3f, ", name, microseconds(found.latencies_ns.percentile(percent)));
-  std::fprintf(file, "\"max\": %.3f}}\n", microseconds(found.latencies_ns.max()));
+  std::fprintf(file, "\"max\": %.3f}, \"percentiles_us\": [", microseconds(found.latencies_ns.max()));
+  for (const double percent : curve)
+    std::fprintf(file, "[%g, %.3f]%s", percent, microseconds(found.latencies_ns.percentile(percent)),
+                 percent == curve[std::size(curve) - 1] ? "]}\n" : ", ");
   if (std::fclose(file) != 0) throw std::system_error{errno, std::generic_category(), chosen.json};
 }
 

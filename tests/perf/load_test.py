@@ -68,6 +68,10 @@ class Measuring(unittest.TestCase):
             found = json.loads(path.read_text())
         self.assertEqual(int(re.search(r"requests +(\d+)", done.stdout).group(1)), found["requests"])
         latencies = [found["latency_us"][name] for name in ("p50", "p90", "p99", "p99.9", "max")]
+        curve = dict(map(tuple, found["percentiles_us"]))
+        self.assertEqual(list(curve), sorted(curve))
+        self.assertEqual(list(curve.values()), sorted(curve.values()))
+        self.assertEqual(curve[99], found["latency_us"]["p99"])
         self.assertEqual(latencies, sorted(latencies))
         self.assertGreater(latencies[0], 0)
         self.assertEqual(found["errors"], 0)
