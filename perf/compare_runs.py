@@ -52,8 +52,8 @@ def say(report, paths):
     report.table(("benchmark", "of", "before", "after", "ratio", "p", ""), rows)
     worse = sum(row[-1] == "WORSE" for row in rows)
     better = sum(row[-1] == "better" for row in rows)
-    report.say(f"{better} better, {worse} worse, {len(rows) - better - worse} within noise. p: how often chance alone has "
-               f"it so far apart (Mann-Whitney U); told from noise below {CHANCE} and from {LEAST_CHANGE:.0%} on.")
+    report.say(f"{better} better, {worse} worse, {len(rows) - better - worse} within noise. p: how often chance alone "
+               f"has it so far apart (Mann-Whitney U); told from noise below {CHANCE} and from {LEAST_CHANGE:.0%} on.")
     for name in (*[f"only before: {name}" for name in before if name not in after],
                  *[f"only after: {name}" for name in after if name not in before]):
         report.say(name)

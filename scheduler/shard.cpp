@@ -767,7 +767,10 @@ task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
   const std::size_t fresh = victim.fresh_.size_estimate();
   const std::size_t woken = victim.woken_.size_estimate();
   if (fresh == 0 && woken <= (lone_too ? 0U : 1U)) return nullptr;
-  if (!victim.thief_lock_.try_lock()) return nullptr;
+  if (!victim.thief_lock_.try_lock()) {
+    count(missed_);
+    return nullptr;
+  }
   const std::lock_guard guard{victim.thief_lock_, std::adopt_lock};
   bounded_deque<task_base>& from = woken > (lone_too ? 0U : 1U) ? victim.woken_ : victim.fresh_;
   bounded_deque<task_base>& to = &from == &victim.woken_ ? woken_ : fresh_;
@@ -788,6 +791,7 @@ task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
     }
     ++got;
   }
+  count(first != nullptr ? steals_ : missed_);
   if (got > 1) count(stolen_, got - 1);
   return first;
 }
@@ -855,6 +859,8 @@ shard_counters shard::counters() const noexcept {
   all.finished = read(finished_);
   all.slices = read(slices_);
   all.stolen = read(stolen_);
+  all.steals = read(steals_);
+  all.missed = read(missed_);
   all.serviced = read(serviced_);
   all.polls = read(polls_);
   all.sleeps = read(sleeps_);

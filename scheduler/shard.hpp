@@ -355,6 +355,8 @@ class shard {
   atomic<std::uint64_t> spawned_{0};
   atomic<std::uint64_t> finished_{0};
   atomic<std::uint64_t> stolen_{0};
+  atomic<std::uint64_t> steals_{0};
+  atomic<std::uint64_t> missed_{0};
   atomic<std::uint64_t> serviced_{0};
   atomic<std::uint64_t> polls_{0};
   atomic<std::uint64_t> sleeps_{0};

@@ -20,6 +20,9 @@ class simulator {
   /// The calling thread may be stopped here for a while.
   virtual void point() noexcept = 0;
 
+  /// It has read a word, at which it is not stopped.
+  virtual void glance() noexcept {}
+
   /// It spins: others go on first.
   virtual void relax() noexcept = 0;
 

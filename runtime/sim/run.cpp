@@ -41,10 +41,11 @@ result run_once(const options& how, const std::function<void()>& program) {
   constexpr std::uint32_t shards_at_most = 8;
   if (!chosen.shards) chosen.shards = 1 + choices.of_setting(shards_at_most);
   constexpr std::uint32_t doublings = 8;
-  if (chosen.deque_capacity == roving::options{}.deque_capacity)
+  const bool draws_settings = how.schedule != strategy::timed;
+  if (draws_settings && chosen.deque_capacity == roving::options{}.deque_capacity)
     chosen.deque_capacity = std::size_t{2} << choices.of_setting(doublings);
   const auto vary = [&](unsigned& setting, unsigned by_default, std::initializer_list<unsigned> others) {
-    if (setting != by_default) return;
+    if (setting != by_default || !draws_settings) return;
     const std::uint32_t drawn = choices.of_setting(static_cast<std::uint32_t>(2 * others.size()));
     if (drawn >= others.size()) setting = others.begin()[drawn - others.size()];
   };
@@ -350,9 +351,10 @@ void add(explored& to, const report& of) {
 
 void check(const options& how) {
   if (current_simulation() != nullptr) throw broken_contract{"sim::run: a simulation can't run inside another"};
-  if (how.runtime.shards && *how.runtime.shards > 64)
+  const unsigned shards_at_most = how.schedule == strategy::timed ? 1024 : 64;
+  if (how.runtime.shards && *how.runtime.shards > shards_at_most)
     throw std::invalid_argument{"sim::options: " + std::to_string(*how.runtime.shards) +
-                                " shards; a simulation can have 64 at most"};
+                                " shards; a simulation can have " + std::to_string(shards_at_most) + " at most"};
 }
 
 }  // namespace
@@ -427,6 +429,12 @@ std::vector<std::uint32_t> choices_from_bytes(const std::uint8_t* bytes, std::si
   }
   if (choices.empty()) choices.push_back(0);
   return choices;
+}
+
+void spend(duration span) {
+  simulation* const here = current_simulation();
+  if (here == nullptr) throw std::logic_error{"sim::spend: outside of a simulation"};
+  here->spend(span);
 }
 
 bool is_simulated() noexcept { return current_simulation() != nullptr; }

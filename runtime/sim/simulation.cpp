@@ -16,6 +16,10 @@ void sim_point() noexcept {
   if (simulator* const here = current_simulator()) here->point();
 }
 
+void sim_glance() noexcept {
+  if (simulator* const here = current_simulator()) here->glance();
+}
+
 bool is_planted(planted which) noexcept {
   const simulator* const here = current_simulator();
   return here != nullptr && here->planted_fault() == which;
@@ -59,6 +63,7 @@ simulation::simulation(const options& how)
     const std::uint32_t drawn = choices_.of_setting(of_ten);
     schedule_ = drawn < 6 ? strategy::random : drawn < 9 ? strategy::priorities : strategy::round_robin;
   }
+  if (schedule_ == strategy::timed) return;
   constexpr std::uint32_t doublings = 8;  // 2 to 256 steps
   stretch_ = std::uint32_t{2} << choices_.of_setting(doublings);
   if (schedule_ == strategy::priorities) {
@@ -159,7 +164,7 @@ void simulation::thread_main(void* argument, detail::thread_anchor&) noexcept {
   of.note("ends");
   self.now = state::ended;
   of.wake_all(&self);
-  thread* next = of.pick(true);
+  thread* next = of.schedule_ == strategy::timed ? of.next_in_time() : of.pick(true);
   while (next == nullptr && of.jump_to_next_event()) next = of.pick(true);
   detail::context* to = nullptr;
   if (next != nullptr) {
@@ -207,11 +212,32 @@ std::unique_ptr<detail::started_thread> simulation::start(std::function<void()> 
 void simulation::point() noexcept {
   if (busy_ || current_ == nullptr) return;
   ++steps_;
+  if (schedule_ == strategy::timed) {
+    now_ += how_.costs.step;
+    if (now_ > others_clock_) go_on_in_time();
+    return;
+  }
   now_ += step_takes;
   if (now_ >= next_due_) [[unlikely]]
     release_due();
   if (--until_choice_ == 0) [[unlikely]]
     choose_next();
+}
+
+void simulation::glance() noexcept {
+  if (schedule_ == strategy::timed && !busy_ && current_ != nullptr) now_ += how_.costs.glance;
+}
+
+void simulation::spend(duration span) {
+  ROVING_ASSERT(!busy_ && current_ != nullptr);
+  if (schedule_ == strategy::timed) {
+    now_ += span;
+    if (now_ > others_clock_) go_on_in_time();
+    return;
+  }
+  current_->computes = true;
+  (void)wait(&current_->computes, detail::time_after(now_, span), "a computation");
+  current_->computes = false;
 }
 
 // Steps until the next choice.
@@ -220,6 +246,8 @@ void simulation::set_countdown() noexcept {
     case strategy::every_step:
       until_choice_ = 1;
       return;
+    case strategy::timed:
+      return;  // clocks decide
     case strategy::priorities: {
       const auto next = std::upper_bound(change_points_.begin(), change_points_.end(), steps_);
       until_choice_ = next != change_points_.end() ? *next - steps_ : look_at_limits_every;
@@ -236,9 +264,13 @@ void simulation::set_countdown() noexcept {
   until_choice_ = std::min(until_choice_, look_at_limits_every);
 }
 
-void simulation::choose_next() noexcept {
+void simulation::check_limits() {
   if (steps_ > how_.steps_at_most) fail("no end after " + std::to_string(steps_) + " steps\n" + describe_threads());
   check_time();
+}
+
+void simulation::choose_next() noexcept {
+  check_limits();
   if (schedule_ == strategy::priorities && std::binary_search(change_points_.begin(), change_points_.end(), steps_))
     current_->priority = --lowest_priority_;
   // Whatever is chosen, nobody is kept out for ever: a thread may wait for another without sleeping.
@@ -298,6 +330,11 @@ void simulation::enter(thread& next) noexcept {
 void simulation::relax() noexcept {
   ROVING_ASSERT(!busy_ && current_ != nullptr);
   ++steps_;
+  if (schedule_ == strategy::timed) {
+    now_ += how_.costs.spin;
+    if (now_ > others_clock_) go_on_in_time();
+    return;
+  }
   now_ += step_takes;
   if (now_ >= next_due_) release_due();
   if (schedule_ == strategy::priorities) current_->priority = --lowest_priority_;
@@ -321,6 +358,14 @@ bool simulation::wait(const void* key, time_point deadline, const char* what) no
   self.deadline = deadline;
   self.waits_in = what;
   self.was_woken = false;
+  if (schedule_ == strategy::timed) {
+    self.clock = now_;
+    if (deadline != time_point::max()) queue_clock(self, deadline);
+    thread* const next = next_in_time();
+    if (next == nullptr) fail_stuck();
+    if (next != &self) enter(*next);
+    return self.was_woken;
+  }
   next_due_ = std::min(next_due_, deadline);
   leave_for_another();
   return self.was_woken;
@@ -337,7 +382,61 @@ void simulation::leave_for_another() noexcept {
   }
 }
 
+// --- a core for each -------------------------------------------------------------------------------------------------
+
+// The thread whose clock is behind all others', with what happens before it goes on; the time is then its own. It is
+// taken out of the queue. Null: there is none, nor will be.
+simulation::thread* simulation::next_in_time() noexcept {
+  for (;;) {
+    if (!events_.empty() && (clocks_.empty() || events_.begin()->first <= clocks_.begin()->first)) {
+      now_ = events_.begin()->first;
+      const std::vector<std::function<void()>> due = std::move(events_.begin()->second);
+      events_.erase(events_.begin());
+      const busy here{busy_};
+      for (const auto& happen : due) happen();
+      continue;
+    }
+    if (clocks_.empty()) return nullptr;
+    const auto [when, number] = *clocks_.begin();
+    clocks_.erase(clocks_.begin());
+    find_others_clock();
+    thread& next = *threads_[number];
+    next.now = state::can_run;  // or its deadline has come
+    now_ = when;
+    return &next;
+  }
+}
+
+void simulation::go_on_in_time() noexcept {
+  check_limits();
+  queue_clock(*current_, now_);
+  thread* const next = next_in_time();
+  if (next != current_) enter(*next);
+}
+
+void simulation::queue_clock(thread& which, time_point when) noexcept {
+  clocks_.emplace(when, which.number);
+  others_clock_ = std::min(others_clock_, when);
+}
+
+void simulation::woken_in_time(thread& which) noexcept {
+  clocks_.erase({which.deadline, which.number});
+  queue_clock(which, std::max(which.clock, detail::time_after(now_, how_.costs.wake)));
+  find_others_clock();
+}
+
+void simulation::find_others_clock() noexcept {
+  others_clock_ = clocks_.empty() ? time_point::max() : clocks_.begin()->first;
+  if (!events_.empty()) others_clock_ = std::min(others_clock_, events_.begin()->first);
+}
+
 void simulation::made_able_to_run(thread& which) noexcept {
+  if (schedule_ == strategy::timed) {
+    const bool was_waiting = which.now == state::waits;
+    which.now = state::can_run;
+    was_waiting ? woken_in_time(which) : queue_clock(which, now_);
+    return;
+  }
   which.now = state::can_run;
   if (schedule_ == strategy::priorities && current_ != nullptr && which.priority > current_->priority)
     until_choice_ = 1;
@@ -376,6 +475,7 @@ void simulation::fail_stuck() {
 void simulation::at(time_point when, std::function<void()> happen) {
   events_[when].push_back(std::move(happen));
   next_due_ = std::min(next_due_, when);
+  others_clock_ = std::min(others_clock_, when);
 }
 
 void simulation::find_next_due() noexcept {
@@ -428,7 +528,7 @@ void simulation::slice_begins(unsigned shard, const detail::task_base& task) noe
 // So that nobody is in the middle of taking work, or of telling somebody about it.
 bool simulation::all_others_sleep() const noexcept {
   return std::all_of(threads_.begin(), threads_.end(), [&](const auto& each) {
-    return each.get() == current_ || each->now == state::waits || each->now == state::ended;
+    return each.get() == current_ || (each->now == state::waits && !each->computes) || each->now == state::ended;
   });
 }
 

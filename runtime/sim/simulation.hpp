@@ -8,6 +8,11 @@
 // Time: each step takes 100 ns. When no thread can run, the clock jumps to the next deadline or event. When there is
 // none either, nothing can ever happen again, and that is a failure.
 //
+// In strategy::timed it passes for all threads at once instead, as on a machine with a core for each: every thread has
+// a clock of its own, which its steps move on, and whose clock is behind goes on. What somebody does to others is then
+// never later than what they do (but for relaxed loads, at which nobody is stopped). Threads that wait are in the queue
+// of clocks with their deadlines.
+//
 // A failure abandons all threads where they are and comes out of run(): nobody unwinds, since a destructor may wait for
 // what will never come.
 //
@@ -19,7 +24,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <roving/sim.hpp>
@@ -62,11 +69,15 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   /// Something happened that the trace shall tell: counts in its hash. `a` and `b` must not depend on addresses.
   void note(const char* what, std::uint64_t a = 0, std::uint64_t b = 0);
 
+  /// The calling thread computes.
+  void spend(duration span);
+
   /// Calls `happen` at that time, on whatever thread then runs; it must not block. In order of time, then of adding.
   void at(time_point when, std::function<void()> happen);
 
   // --- simulator
   void point() noexcept override;
+  void glance() noexcept override;
   void relax() noexcept override;
   bool wait(const void* key, time_point deadline, const char* what) noexcept override;
   void wake_one(const void* key) noexcept override;
@@ -99,6 +110,8 @@ class simulation final : public detail::simulator, public detail::clock_source, 
     const char* waits_in = "";
     time_point deadline{};
     bool was_woken = false;
+    bool computes = false;  // waits, but is no sleeper
+    time_point clock{};     // strategy::timed: when it goes on, or began to wait
     std::int64_t priority = 0;
   };
 
@@ -119,6 +132,12 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   [[nodiscard]] bool jump_to_next_event() noexcept;
   void find_next_due() noexcept;
   void made_able_to_run(thread& which) noexcept;
+  [[nodiscard]] thread* next_in_time() noexcept;
+  void go_on_in_time() noexcept;
+  void queue_clock(thread& which, time_point when) noexcept;
+  void woken_in_time(thread& which) noexcept;
+  void find_others_clock() noexcept;
+  void check_limits();
   [[nodiscard]] bool all_others_sleep() const noexcept;
   [[nodiscard]] std::string describe_threads() const;
   void mix(std::uint64_t value) noexcept;
@@ -143,6 +162,8 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   time_point now_ = began_at;
   time_point next_due_ = time_point::max();
   std::map<time_point, std::vector<std::function<void()>>> events_;
+  std::set<std::pair<time_point, unsigned>> clocks_;  // strategy::timed: of all but the current thread, and who is it
+  time_point others_clock_ = time_point::max();       // the first of them, or of the events
 
   std::uint64_t steps_ = 0;
   std::uint64_t switches_ = 0;

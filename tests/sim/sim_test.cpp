@@ -109,7 +109,8 @@ TEST_CASE("sim: a run can be had again from its choices alone", "[sim]") {
 }
 
 TEST_CASE("sim: every strategy runs every scenario", "[sim]") {
-  for (const sim::strategy how : {sim::strategy::random, sim::strategy::priorities, sim::strategy::round_robin})
+  for (const sim::strategy how :
+       {sim::strategy::random, sim::strategy::priorities, sim::strategy::round_robin, sim::strategy::timed})
     for (const roving_test::scenario& each : roving_test::all_scenarios()) {
       INFO(each.name);
       CHECK_NOTHROW(sim::explore({.seeds = 20, .each = {.schedule = how}}, each.program));
@@ -397,6 +398,62 @@ TEST_CASE("sim: who waits without sleeping keeps nobody out, whatever is chosen"
     CHECK_NOTHROW(sim::run(how, spin));
     how.choices.clear();
   }
+}
+
+TEST_CASE("sim: shards that compute do so at once, and hold up their own tasks alone", "[sim]") {
+  for (const sim::strategy each : {sim::strategy::drawn, sim::strategy::timed}) {
+    sim::options how;
+    how.runtime.shards = 4;
+    how.schedule = each;
+    roving::duration all_of_them{};
+    roving::duration behind_one{};
+    sim::run(how, [&] {
+      const roving::time_point start = roving::now();
+      std::vector<roving::task<void>> busy;
+      for (unsigned shard = 1; shard < 4; ++shard)
+        busy.push_back(roving::spawn(roving::on_shard(shard), [] { sim::spend(10ms); }));
+      roving::spawn(roving::on_shard(1), [&] { behind_one = roving::now() - start; }).get();
+      for (auto& task : busy) task.get();
+      all_of_them = roving::now() - start;
+    });
+    CHECK(behind_one >= 10ms);
+    CHECK(all_of_them >= 10ms);
+    CHECK(all_of_them < 15ms);
+  }
+  CHECK_THROWS_AS(sim::spend(1ms), std::logic_error);
+}
+
+TEST_CASE("sim: with a core for each shard a wake-up takes what it costs", "[sim]") {
+  const auto time_of_wake = [](roving::duration cost) {
+    sim::options how;
+    how.runtime.shards = 2;
+    how.schedule = sim::strategy::timed;
+    how.costs.wake = cost;
+    roving::duration took{};
+    sim::run(how, [&] {
+      roving::sleep_for(10ms);  // shard 1 sleeps
+      const roving::time_point rung = roving::now();
+      roving::spawn(roving::on_shard(1), [&] { took = roving::now() - rung; }).get();
+    });
+    return took;
+  };
+  const roving::duration of_none = time_of_wake(0ns);
+  CHECK(of_none > 0ns);
+  CHECK(of_none < 1us);
+  CHECK(time_of_wake(70us) >= 70us);
+  CHECK(time_of_wake(70us) < 70us + 2 * of_none);
+}
+
+TEST_CASE("sim: with a core for each shard the same seed gives the same run", "[sim]") {
+  const auto hash_of = [](std::uint64_t seed, std::optional<unsigned> shards) {
+    sim::options how;
+    how.seed = seed;
+    how.runtime.shards = shards;
+    how.schedule = sim::strategy::timed;
+    return sim::run(how, roving_test::scenarios::exclusion).hash;
+  };
+  CHECK(hash_of(3, std::nullopt) == hash_of(3, std::nullopt));
+  CHECK(hash_of(3, 100) == hash_of(3, 100));
 }
 
 TEST_CASE("sim: simulated plain threads wait as real ones do, and none is to be had outside", "[sim]") {

@@ -42,7 +42,17 @@ enum class strategy : std::uint8_t {
   random,       // any thread that can, after a random number of steps
   priorities,   // the one of highest priority, until one of `depth` points at which that becomes the lowest (PCT)
   round_robin,  // each in turn, for an equal number of steps
-  every_step    // a choice at each step, with at most `depth` stops of a thread that could go on: for enumerate()
+  every_step,   // a choice at each step, with at most `depth` stops of a thread that could go on: for enumerate()
+  timed         // a core for each thread: time passes for all at once, and who is behind goes on. For measuring: it
+                // shows how work is spread, in virtual time that `costs` says, and draws no setting
+};
+
+/// What things take in strategy::timed. Flat: a cache line that others have costs no more than one's own.
+struct costs {
+  duration step = std::chrono::nanoseconds{10};   // an atomic operation that orders something
+  duration glance = std::chrono::nanoseconds{2};  // a relaxed load
+  duration spin = std::chrono::nanoseconds{40};   // a round of a loop that waits by spinning
+  duration wake = std::chrono::microseconds{5};   // from a wake-up until who slept goes on
 };
 
 /// What the network does wrong, in parts of 1,000; drawn by the seed where left out.
@@ -60,6 +70,7 @@ struct options {
   roving::options runtime{};  // shards, queues and so on; shards and deque_capacity are drawn where left at default
   strategy schedule = strategy::drawn;
   unsigned depth = 3;  // of strategy::priorities and every_step
+  sim::costs costs{};  // of strategy::timed
   network_faults network{};
   std::uint64_t steps_at_most = 10'000'000;         // then it counts as hanging
   duration time_at_most = std::chrono::hours{24};   // of virtual time; likewise
@@ -157,6 +168,12 @@ class thread {
   struct state;
   std::unique_ptr<state> state_;
 };
+
+/// Computes for so long: the calling thread has to itself what it holds, its shard with all its tasks, while the others
+/// go on. Does not suspend.
+///
+/// Errors: std::logic_error outside of a simulation.
+void spend(duration span);
 
 /// Whether the caller runs in a simulation.
 [[nodiscard]] bool is_simulated() noexcept;

@@ -15,6 +15,8 @@ namespace roving::detail {
 
 /// Lets a simulation stop the calling thread here, if one runs it.
 void sim_point() noexcept;
+/// Lets time pass for it, if the simulation is about time.
+void sim_glance() noexcept;
 
 template <class Value>
 class simulated_atomic {
@@ -25,7 +27,7 @@ class simulated_atomic {
   simulated_atomic& operator=(const simulated_atomic&) = delete;
 
   [[nodiscard]] Value load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
-    if (order != std::memory_order_relaxed) sim_point();
+    order != std::memory_order_relaxed ? sim_point() : sim_glance();
     return value_.load(order);
   }
   void store(Value value, std::memory_order order = std::memory_order_seq_cst) noexcept {
