@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs what is in perf/ beside what it is measured against, and prints one table for each benchmark.
 
-    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, elsewhere, timers, forkjoin (Google Benchmark
+    bench.py [NAME...] [-- OPTION...]   NAME: switch, tasks, sync, elsewhere, timers, memory, forkjoin (Google Benchmark
                                         programs, each gets the OPTIONs), echo (servers under perf/load), offered
                                         (their latency under more and more load); all of them without any
     bench.py --other BUILD [NAME...]    Google Benchmark programs of two builds, turn about, and what differs
@@ -48,7 +48,7 @@ import compare_runs
 import plots
 from entries import NOT_COUNTERS, metric_of, short, short_name
 
-PROGRAMS = ("switch", "tasks", "sync", "elsewhere", "timers", "forkjoin")
+PROGRAMS = ("switch", "tasks", "sync", "elsewhere", "timers", "memory", "forkjoin")
 ECHO_SERVERS = {"limit_echo": "raw epoll", "echo": "roving"}  # the limit first
 ECHO_TARGETS = {100: 1.03, 1000: 1.04}  # connections: CPU time per request against the limit's
 ECHO_CALLS_AT_MOST = 2.1  # system calls per request
@@ -581,8 +581,10 @@ def main():
         context.update(machine, date=time.strftime("%Y-%m-%dT%H:%M:%S%z"), others_share_of_cores=disturbance.share())
         path = arguments.output / f"{name}.json"
         write_json(path, context, entries, comparisons)
-        report.say(f"Plots: {', '.join(map(str, plots.draw(path)))}")
-        report.say()
+        drawn = plots.draw(path)
+        if drawn:
+            report.say(f"Plots: {', '.join(map(str, drawn))}")
+            report.say()
         if arguments.other:
             report.say(f"{arguments.other} (before) against {arguments.build} (after)")
             report.say()

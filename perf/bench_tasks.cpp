@@ -1,5 +1,4 @@
-// Tasks: letting others run, spawning and joining, and what a waiting one costs in memory. Labels say what each is
-// measured against; see bench.py.
+// Tasks: letting others run, spawning and joining. Labels say what each is measured against; see bench.py.
 //
 // With `shards:2` pinned tasks leave the second shard nothing to do, and it sleeps; roving ones it may take. What one
 // thread does alone is measured by that thread's CPU time, which other processes disturb least.
@@ -16,7 +15,6 @@
 
 #include "perf/counted_allocations.hpp"
 #include "perf/jump.hpp"
-#include "perf/resident_memory.hpp"
 
 #if ROVING_WITH_TBB
 #  include <oneapi/tbb/task_arena.h>
@@ -383,36 +381,6 @@ void set_context_var(benchmark::State& state) {
   state.SetLabel("ns/read_context_var/others:0");
 }
 BENCHMARK(set_context_var);
-
-// --- memory ---------------------------------------------------------------------------------------------------------
-
-// Guards: resident bytes of a task that waits, its stack included, and of one that has not run yet.
-// Says nothing of: tasks that went deep; the kernel's page tables, which are counted on their own.
-void memory_of_tasks(benchmark::State& state) {
-  const auto count = static_cast<std::size_t>(state.range(0));
-  for (auto _ : state) {
-    roving::run({.shards = 1}, [&] {
-      std::vector<roving::task<void>> tasks;
-      tasks.reserve(count);
-      for (std::size_t i = 0; i < count; ++i) tasks.emplace_back();  // touches the memory of the handles
-      roving::event never;
-      const double before = roving_perf::resident_bytes();
-      const double tables_before = roving_perf::page_table_bytes();
-      for (auto& each : tasks) each = roving::spawn([&] { never.wait(); });
-      const double spawned = roving_perf::resident_bytes();
-      while (never.waiting() != count) roving::yield();
-      const double parked = roving_perf::resident_bytes();
-      const auto per_task = [&](double bytes) { return benchmark::Counter(bytes / static_cast<double>(count)); };
-      state.counters["unstarted_bytes"] = per_task(spawned - before);
-      state.counters["parked_bytes"] = per_task(parked - before);
-      state.counters["page_table_bytes"] = per_task(roving_perf::page_table_bytes() - tables_before);
-      never.set();
-      for (auto& each : tasks) each.join();
-    });
-  }
-  state.SetLabel("parked_bytes<=4608 parked_bytes/4096 unstarted_bytes<=192");
-}
-BENCHMARK(memory_of_tasks)->ArgName("tasks")->Arg(100'000)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
@@ -22,15 +21,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <boost/version.hpp>
@@ -38,6 +31,7 @@
 #include <roving/roving.hpp>
 
 #include "perf/counted_allocations.hpp"
+#include "perf/plain_clients.hpp"
 #include "perf/resident_memory.hpp"
 #include "runtime/runtime_access.hpp"
 #include "scheduler/clock.hpp"
@@ -49,6 +43,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using roving_perf::plain_clients;
 
 /// A name and a total; what is printed.
 using totals = std::vector<std::pair<const char*, double>>;
@@ -267,50 +262,6 @@ void deadline_scope(std::uint64_t count, totals&) {
 
 // --- echo ------------------------------------------------------------------------------------------------------------
 
-int checked(int result, const char* call) {
-  if (result < 0) throw std::system_error{errno, std::generic_category(), call};
-  return result;
-}
-
-// Plain blocking sockets in the same thread, so that each round's requests are all there before a shard sees the first:
-// how many of them one look at the poller finds is then the same in each run. They use calls that the library does not.
-class plain_clients {
- public:
-  plain_clients(std::size_t count, const roving::endpoint& server) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(server.port());
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    for (std::size_t i = 0; i < count; ++i) {
-      fds_.push_back(checked(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-      const int on = 1;
-      checked(::setsockopt(fds_.back(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "setsockopt");
-      checked(::connect(fds_.back(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "connect");
-    }
-  }
-  plain_clients(const plain_clients&) = delete;
-  plain_clients& operator=(const plain_clients&) = delete;
-  ~plain_clients() {
-    for (const int fd : fds_) ::close(fd);
-  }
-
-  void ask_all() {
-    for (const int fd : fds_) expect_whole(::writev(fd, &message_, 1));
-  }
-  void hear_all() {
-    for (const int fd : fds_) expect_whole(::readv(fd, &message_, 1));
-  }
-
- private:
-  void expect_whole(ssize_t bytes) const {
-    if (bytes != static_cast<ssize_t>(message_.iov_len)) throw std::runtime_error{"a message came in parts"};
-  }
-
-  std::vector<int> fds_;
-  std::array<char, 64> text_{};
-  iovec message_{text_.data(), text_.size()};
-};
-
 struct echo_server {
   roving::tcp_listener listener{{"127.0.0.1", 0}};
   std::size_t connections;
@@ -492,13 +443,6 @@ void print_about() {
   std::printf("{\"compiler\": \"%s\", \"libc\": \"%s\", \"boost\": \"%s\"}\n", compiler, libc, BOOST_LIB_VERSION);
 }
 
-void allow_many_descriptors() {
-  rlimit limit{};
-  checked(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-  limit.rlim_cur = limit.rlim_max;
-  checked(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
-}
-
 }  // namespace
 
 int main(int arguments, char** argument) {
@@ -516,7 +460,7 @@ int main(int arguments, char** argument) {
       std::fputs("gates OPERATION COUNT\ngates --about\n", stderr);
       return 2;
     }
-    allow_many_descriptors();
+    roving_perf::allow_many_descriptors();
     totals all;
     found->second(count, all);
     std::printf("{\"allocations\": %llu", static_cast<unsigned long long>(roving_perf::allocations()));
