@@ -53,8 +53,7 @@ class gather_state final : public watcher {
   void run_unstarted(const char* call) noexcept {
     for (auto each = nodes_.rbegin(); each != nodes_.rend() && !is_done(); ++each) {
       future_base& child = *each->watched;
-      if (!child.is_task() || join_inline(static_cast<task_base&>(child), *this, call) == inline_join::not_done)
-        return;
+      if (!child.is_task() || join_inline(static_cast<task_base&>(child), *this, call) == inline_join::not_done) return;
     }
   }
 

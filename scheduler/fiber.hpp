@@ -18,10 +18,10 @@ struct inline_frame;
 struct fiber {
   context place;
   stack& memory;
-  task_base* active = nullptr;    // the task that runs on it now
-  context* return_to = nullptr;   // an eager spawner that waits for this fiber's first departure
-  fiber* return_fiber = nullptr;  // the fiber of that; null: the shard's loop
-  fiber* entered_from = nullptr;  // of a side fiber that is entered: where the task was
+  task_base* active = nullptr;     // the task that runs on it now
+  context* return_to = nullptr;    // an eager spawner that waits for this fiber's first departure
+  fiber* return_fiber = nullptr;   // the fiber of that; null: the shard's loop
+  fiber* entered_from = nullptr;   // of a side fiber that is entered: where the task was
   inline_frame* unseen = nullptr;  // the innermost parent whose child has not left yet, see inline_join.hpp
 
   explicit fiber(stack& on) noexcept : memory{on} {}

@@ -104,7 +104,8 @@ bool may_run_inline(shard& here, const task_base& child, const future_base& canc
 inline_frame::inline_frame(task_base& who, task_base& runs, future_base& gets_cancels, wait_mode how) noexcept
     : done_node{[](done_node& node) noexcept -> ready_node* {
         auto& self = static_cast<inline_frame&>(node);
-        self.is_queued = self.next != nullptr;  // only who has somebody behind him must be in line before the child left
+        self.is_queued =
+            self.next != nullptr;  // only who has somebody behind him must be in line before the child left
         return self.is_queued ? &self.parent : nullptr;
       }},
       parent{who},

@@ -431,7 +431,6 @@ void shard::wait_in_line(task_base& self, bool is_queued) noexcept {
   leave(nullptr, nullptr);
 }
 
-
 // Only where it was spawned: while its entry is in fresh_, nobody else takes it, and no atomic operation is needed.
 bool shard::take_unstarted(task_base& task) noexcept {
   if (task.home != this) return false;

@@ -322,7 +322,7 @@ class shard {
   bool lively_ = false;  // a lone woken task was seen, and then run by its own shard
   bool watching_ = false;
   bool may_have_roving_ = false;  // fresh_ and woken_; false is certain
-  bool was_away_ = false;  // others may have seen it asleep, or run by nobody, since it last ran anything
+  bool was_away_ = false;         // others may have seen it asleep, or run by nobody, since it last ran anything
   bool timers_queued_ = false;
   bool timers_wanted_ = false;
   unsigned quiet_looks_ = 0;

@@ -112,7 +112,7 @@ report run(const options& how, const std::function<void()>& program);
 struct exploration {
   std::uint64_t seeds = 1000;
   std::uint64_t first_seed = 1;
-  options each{};      // its seed is set for each
+  options each{};                            // its seed is set for each
   bool shrink = true;                        // a failing run is made as short as it gets
   std::uint64_t shrink_runs_at_most = 2000;  // for that
 };

@@ -7,6 +7,7 @@
 #include <roving/detail/atomic.hpp>
 #include <roving/detail/wait.hpp>
 
+#pragma GCC visibility push(default)
 namespace roving::detail {
 
 class lock_holder {
@@ -34,3 +35,4 @@ class lock_holder {
 };
 
 }  // namespace roving::detail
+#pragma GCC visibility pop
