@@ -52,7 +52,7 @@ namespace roving::detail {
 template <class Element, template <class> class Atomic = atomic>
 class bounded_deque {
  public:
-  static constexpr std::size_t default_capacity = 256;
+  static constexpr std::size_t default_capacity = 1024;
 
   struct steal_result {
     Element* element = nullptr;
@@ -112,8 +112,9 @@ class bounded_deque {
     return slot(bottom - 1).load(std::memory_order_relaxed);              // I1: our own write
   }
 
-  /// Takes the oldest element; none when empty or when somebody else was faster. Anybody, the owner too.
-  [[nodiscard]] steal_result steal() noexcept {
+  /// Takes the oldest element; none when empty or when somebody else was faster. Anybody, the owner too. With `only`:
+  /// none if that is not the oldest.
+  [[nodiscard]] steal_result steal(const Element* only = nullptr) noexcept {
     std::int64_t top = top_.load(std::memory_order_seq_cst);              // [last]
     const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);  // [last] [publish]
     if (top >= bottom) return {};
@@ -121,6 +122,7 @@ class bounded_deque {
     // Read before it is ours, and worth nothing unless top_ then still stands: the owner may have gone
     // round meanwhile and written over it. Relaxed: [publish] and [reuse] order it.
     Element* const oldest = slot(top).load(std::memory_order_relaxed);
+    if (only != nullptr && oldest != only) return {};
     // seq_cst for [last] and [reuse]. On failure nothing is read: relaxed.
     if (is_planted(planted::steal_in_two_steps))
       top_.store(top + 1, std::memory_order_seq_cst);

@@ -5,10 +5,10 @@
 //                 enough of a stack left?  pinned: take_if_next()        |
 //                                                                        +-- no: waits as usual
 //
-// Roving: who runs it first is decided by one flag in the task, since only the newest entry of the own queue can be
-// taken out of it. Any other entry stays behind: it holds a reference then, and whoever comes upon it drops it. Tasks
-// on the overflow queue are linked by themselves, so they could not be there and parked at once: they are taken when
-// they get there.
+// Roving: who runs it first is decided by one flag in the task, since only the newest and the oldest entry of the own
+// queue can be taken out of it. Any other stays behind: it holds a reference then, and whoever comes upon it drops it.
+// Tasks on the overflow queue are linked by themselves, so they could not be there and parked at once: they are taken
+// when they get there.
 //
 // Pinned: only if the child is what the parent's departure would lead to, and when it has ended the parent stands in
 // line behind who waited before it. So the order is that of asyncio, to the generation.

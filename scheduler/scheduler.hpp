@@ -38,7 +38,7 @@ struct scheduler_options {
   duration watch_interval = std::chrono::microseconds{500};
   duration search_for = std::chrono::microseconds{5};
   unsigned roving_per_turn = 64;
-  std::size_t deque_capacity = 256;
+  std::size_t deque_capacity = 1024;
   unsigned steal_at_most = 32;
   std::uint64_t seed = 1;
   clock_source* clock = &system_clock_source();

@@ -434,15 +434,13 @@ void shard::wait_in_line(task_base& self, bool is_queued) noexcept {
 // Only where it was spawned: while its entry is in fresh_, nobody else takes it, and no atomic operation is needed.
 bool shard::take_unstarted(task_base& task) noexcept {
   if (task.home != this) return false;
-  if (fresh_.newest() == &task) {
-    if (task_base* const entry = fresh_.pop()) {
-      if (!entry->taken.load(std::memory_order_relaxed)) {
-        entry->taken.store(true, std::memory_order_relaxed);
-        return true;
-      }
-      entry->release();
-      return false;
+  if (task_base* const entry = fresh_.newest() == &task ? fresh_.pop() : fresh_.steal(&task).element) {
+    if (!entry->taken.load(std::memory_order_relaxed)) {
+      entry->taken.store(true, std::memory_order_relaxed);
+      return true;
     }
+    entry->release();
+    return false;
   }
   if (!is_planted(planted::stale_entry_without_reference))
     task.add_reference();  // for the entry, which stays where it is

@@ -3,9 +3,9 @@
  * on shard 1; on shard 2 another task that waits for the same child, and must not run it: only at home may the entry be
  * taken back without an atomic operation.
  *
- * What is modelled: the flag `taken`; the entry, which the parent can take out only where it is the newest, and which
- * stays behind otherwise, is stolen, moved to the thief's deque, and comes up there or at home; references: the
- * runtime's, those of the two handles, and the one that a stale entry has.
+ * What is modelled: the flag `taken`; the entry, which the parent can take out only where it is the newest or the oldest
+ * (is_newest), and which stays behind otherwise, is stolen, moved to the thief's deque, and comes up there or at home;
+ * references: the runtime's, those of the two handles, and the one that a stale entry has.
  *
  * Left out: the deque's own races (deque.pml: an entry is taken once); how who waits is told (future.pml) and how a
  * cancel of the parent goes on to the child (cancel_on_its_way.pml); stacks, turns. Delayed stores: the flag is

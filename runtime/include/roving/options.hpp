@@ -34,7 +34,7 @@ struct options {
   duration poll_every = std::chrono::microseconds{50};
   duration watch_interval = std::chrono::microseconds{500};  // how long a shard is stuck before it is serviced
   unsigned roving_per_turn = 64;                             // roving tasks between two generations of pinned work
-  std::size_t deque_capacity = 256;        // of each stealable queue, a power of two from 2; the surplus overflows
+  std::size_t deque_capacity = 1024;       // of each stealable queue, a power of two from 2; the surplus overflows
   std::uint64_t seed = 1;                  // of the choices that are left to chance
   unsigned blocking_threads_at_most = 64;  // of blocking(): they wait more than they compute, so more than cores
   duration blocking_idle_for = std::chrono::seconds{10};  // a thread of blocking() without work leaves after it
