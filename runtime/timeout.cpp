@@ -59,14 +59,14 @@ void timeout_core::enter(const char* call) {
 void timeout_core::arm(time_point deadline) {
   shard& here = *this_shard();
   if (!task_->roving) {
-    if (deadline <= here.now()) {
+    if (here.has_passed(deadline)) {
       at_once_ = new callback_at_once{*this, here};
       here.append(*at_once_);
     } else {
       if (!pinned_) pinned_.emplace(*this);
       here.set_timer(*pinned_, deadline);
     }
-  } else if (deadline <= here.now()) {
+  } else if (here.has_passed(deadline)) {
     expire();
   } else {
     roving_.emplace(*this);

@@ -216,7 +216,7 @@ void post_callback_at(callback& what, time_point deadline, const char* call) {
   timed.door = gate_reference::share(&here->door());
   what.add_reference();  // the wheel's
   here->set_timer(timed.timer, deadline);
-  if (deadline <= here->now()) here->want_timers_next();
+  if (here->has_passed(deadline)) here->want_timers_next();
 }
 
 }  // namespace roving::detail

@@ -20,6 +20,7 @@ constexpr unsigned switches_between_clock_reads = 16;
 constexpr unsigned oldest_fresh_every = 61;  // picks; a prime, so that it falls in step with nothing
 constexpr unsigned quiet_looks_until_the_watch_ends = 20;
 constexpr duration short_watch_interval = std::chrono::microseconds{50};
+constexpr duration well_ahead = std::chrono::milliseconds{1};
 
 template <class Counter>
 void count(Counter& counter, std::uint64_t by = 1) noexcept {  // one writer
@@ -848,6 +849,11 @@ void shard::service(shard& stuck) noexcept {
 }
 
 time_point shard::now() const noexcept { return scheduler_.now(); }
+
+bool shard::has_passed(time_point deadline) const noexcept {
+  if (!scheduler_.options().poll_every_generation && deadline > time_after(last_poll_, well_ahead)) return false;
+  return deadline <= now();
+}
 
 shard_counters shard::counters() const noexcept {
   const auto read = [](const atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };

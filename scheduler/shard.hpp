@@ -187,6 +187,10 @@ class shard {
     if (debug_) task.since.store(now().time_since_epoch().count(), std::memory_order_relaxed);
   }
 
+  /// Whether a deadline has passed. Without a look at the clock where it is well ahead of the last one: in a slice that
+  /// is longer than that, it may have passed unseen, and then is seen by the next look. Its thread only.
+  [[nodiscard]] bool has_passed(time_point deadline) const noexcept;
+
   /// A timer was set that is due already: the next generation looks at the clock.
   void want_timers_next() noexcept { timers_wanted_ = true; }
 
