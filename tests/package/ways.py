@@ -3,7 +3,8 @@
 
     ways.py SOURCE WORK     SOURCE: the project; WORK: a folder for all of it, emptied first
 
-The shared library exports what public headers declare and nothing else.
+One is built without oneTBB. The shared library exports what public headers declare and nothing else. Public headers
+reach no header of Boost or oneTBB, but for <roving/asio.hpp>.
 
 Ways: an installation, static and shared, moved to another place before it is used, by CMake and by pkg-config;
 add_subdirectory; FetchContent. Each builds a program that runs a server and a client, and runs it. Ends with
@@ -96,6 +97,17 @@ def check_exports(prefix):
     print(f"{library.name} exports {len(exported)} symbols, all of them roving's")
 
 
+def check_headers(prefix):
+    include = prefix / "include"
+    headers = sorted(str(header.relative_to(include)) for header in include.rglob("*.hpp"))
+    text = "".join(f"#include <{header}>\n" for header in headers if header != "roving/asio.hpp")
+    reached = run("g++", "-std=c++20", "-M", "-x", "c++", "-I", include, "-", input=text, stdout=subprocess.PIPE).stdout
+    others = [path for path in reached.split() if re.search(r"/(boost|tbb|oneapi)/", path)]
+    if others or "roving/run.hpp" not in reached:
+        raise OSError(f"public headers reach {others[:3] or 'nothing'}")
+    print(f"{len(headers) - 1} public headers reach no header of Boost or oneTBB")
+
+
 def main(source, work):
     source, work = pathlib.Path(source).resolve(), pathlib.Path(work).resolve()
     shutil.rmtree(work, ignore_errors=True)
@@ -110,11 +122,14 @@ def main(source, work):
         by_pkgconfig(source, here / "pkgconfig", prefix, shared == "ON")
         if shared == "ON":
             check_exports(prefix)
+        else:
+            check_headers(prefix)
 
     ways = {
         "static installation, by CMake and pkg-config": lambda: by_installation("OFF"),
         "shared installation, by CMake and pkg-config": lambda: by_installation("ON"),
-        "add_subdirectory": lambda: user_of(BY_SUBDIRECTORY.format(source=source, program=program), work / "sub"),
+        "add_subdirectory, without oneTBB": lambda: user_of(BY_SUBDIRECTORY.format(source=source, program=program),
+                                                            work / "sub", "-D", "ROVING_WITH_TBB=OFF"),
         "FetchContent": lambda: user_of(BY_FETCH.format(source=source, program=program), work / "fetch"),
     }
     failed = []
