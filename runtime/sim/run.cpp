@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <tuple>
 #include <utility>
@@ -129,26 +130,30 @@ result run_once(const options& how, const std::function<void()>& program) {
 // thread run on for as long as two choices did.
 //
 // What comes out is where no such change helps any more, which depends on where it began. So several failing seeds are
-// made shorter, and the shortest goes on.
+// made shorter, and the shortest is kept.
 class shrinker {
  public:
   shrinker(options how, const std::function<void()>& program, std::uint64_t runs)
-      : how_{std::move(how)}, program_{program}, runs_left_{runs} {}
+      : how_{std::move(how)}, program_{program}, chooses_{how_.choices.empty()}, runs_left_{runs} {}
 
   // `first_other`: a seed from which on to look for other failures.
   result shrink(result failed, std::uint64_t first_other) {
-    std::vector<result> found = others(first_other);
-    found.push_back(std::move(failed));
-    const std::uint64_t for_each = runs_left_ / (2 * found.size());
-    for (result& each : found) each = shorter(std::move(each), for_each);
-    std::sort(found.begin(), found.end(), [](const result& a, const result& b) { return is_plainer(a, b); });
-    return shorter(std::move(found.front()), runs_left_);
+    const std::uint64_t for_each = std::max<std::uint64_t>(1, runs_left_ / 4);
+    result best = shorter(std::move(failed), for_each);
+    for (std::uint64_t seed = first_other; length(best) > short_enough;) {
+      std::optional<result> other = next_failure(seed);
+      if (!other) break;
+      result shortened = shorter(std::move(*other), for_each);
+      if (is_plainer(shortened, best)) best = std::move(shortened);
+    }
+    return best;
   }
 
   [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
 
  private:
   using log = std::vector<std::uint32_t>;
+  static constexpr std::size_t short_enough = 8;
 
   static std::size_t length(const result& of) { return of.of.choices.size(); }
   static std::size_t weight(const result& of) {
@@ -166,19 +171,18 @@ class shrinker {
     while (!choices.empty() && choices.back() == 0) choices.pop_back();
   }
 
-  std::vector<result> others(std::uint64_t seed) {
-    constexpr std::size_t enough = 5;
-    std::vector<result> found;
-    if (!how_.choices.empty()) return found;  // then the seed chooses nothing
-    for (std::uint64_t left = runs_left_ / 4; left != 0 && found.size() < enough; --left, ++seed) {
+  // From `seed` on, which is the one behind it then.
+  std::optional<result> next_failure(std::uint64_t& seed) {
+    if (!chooses_) return std::nullopt;  // the seed chooses nothing
+    while (runs_left_ != 0) {
       options one = how_;
-      one.seed = seed;
+      one.seed = seed++;
       one.choices.clear();
       count_run();
       result got = run_once(one, program_);
-      if (!got.failure.empty()) found.push_back(std::move(got));
+      if (!got.failure.empty()) return got;
     }
-    return found;
+    return std::nullopt;
   }
 
   result shorter(result failed, std::uint64_t runs) {
@@ -195,6 +199,7 @@ class shrinker {
       }
       better |= join();
       better |= lower();
+      if (!better) better = draw_anew();
     }
     stop_at_ = 0;
     return std::move(best_);
@@ -291,6 +296,28 @@ class shrinker {
     return better;
   }
 
+  // Where no small change helps: shorter logs in which much is 0 and some is elsewhere. How the run is set up stays.
+  bool draw_anew() {
+    constexpr unsigned attempts = 150;
+    choice_source chance{length(best_)};
+    for (unsigned i = 0; i < attempts && length(best_) > short_enough; ++i) {
+      log other = best_.of.choices;
+      std::size_t settings = 0;
+      while (settings < other.size() && best_.tree[settings].is_setting) ++settings;
+      if (settings >= other.size()) return false;
+      const auto drawn = static_cast<std::uint32_t>(other.size() - settings);
+      other.resize(settings + chance.below(drawn));
+      for (std::size_t at = settings; at < other.size(); ++at) {
+        constexpr std::uint32_t ways = 4;
+        const std::uint32_t way = chance.below(ways);
+        if (way == 0) other[at] = best_.of.choices[settings + chance.below(drawn)];
+        if (way == 1) other[at] = 0;
+      }
+      if (try_it(std::move(other))) return true;
+    }
+    return false;
+  }
+
   bool lower() {
     bool better = false;
     for (std::size_t at = 0; at < length(best_) && may_go_on(); ++at) {
@@ -306,6 +333,7 @@ class shrinker {
 
   options how_;
   const std::function<void()>& program_;
+  const bool chooses_;  // the seed does
   std::uint64_t runs_left_;
   std::uint64_t stop_at_ = 0;
   std::uint64_t runs_ = 0;
