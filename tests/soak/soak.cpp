@@ -1,14 +1,17 @@
 // Everything at once, for as long as one likes: HTTP over loopback by Boost.Beast, timers, timeouts, locks, queues,
 // work that is stolen, blocking and compute work, failing groups; while clients cancel requests half-way, reset
-// connections or vanish, and handlers do so too.
+// connections or vanish, and handlers do so too. Under half of the runtimes the kernel has faults (faulty_calls.hpp):
+// some interrupt, find nothing, and take and give less than there is; of others calls fail for want of descriptors or
+// memory, or since the connection is gone.
 //
 //     soak [--minutes N] [--seconds N] [--seed N]
 //
 // It runs in rounds of a few seconds. Each request has an id of its own, and the ledger knows what becomes of it: at
 // the end of a round every id that was answered has been served once, and no other was served but such that its client
-// gave up. What is shared under locks must add up. Then nothing of the round may be left: descriptors, threads and
-// mappings are as many as before, resident memory as much as after the first rounds. Every few rounds the runtime is
-// closed and another one made, with other options.
+// gave up, or was told of an error; of these there are no more than calls that failed. What is shared under locks must
+// add up. Then nothing of the round may be left: descriptors, threads and mappings are as many as before, resident
+// memory as much as after the first rounds. Every few rounds the runtime is closed and another one made, with other
+// options.
 //
 // Ends with `N passed, M failed`, of rounds.
 #include <algorithm>
@@ -40,7 +43,10 @@
 #include <roving/asio.hpp>
 #include <roving/roving.hpp>
 
+#include "io/poller.hpp"
 #include "scheduler/sanitizers.hpp"
+#include "tests/faults/faulty_calls.hpp"
+#include "tests/faults/seams.hpp"
 
 namespace {
 
@@ -220,7 +226,8 @@ void serve_connection(shared_state& shared, roving::tcp_stream connection) {
     shared.served.fetch_add(1, std::memory_order_relaxed);
     response answer{http::status::ok, 11};
     if (!handle(shared, std::string_view{target}.substr(1, slash - 1), id, answer.body())) {
-      over.next_layer().set_linger(0s);
+      std::error_code ignored;
+      over.next_layer().set_linger(0s, ignored);
       return;
     }
     answer.keep_alive(true);
@@ -235,12 +242,23 @@ void serve_connection(shared_state& shared, roving::tcp_stream connection) {
 class client {
  public:
   client(shared_state& shared, roving::endpoint server, std::uint64_t number, unsigned seed,
-         std::atomic<std::uint64_t>& lost)
-      : shared_{shared}, server_{std::move(server)}, next_id_{number << 40U}, chance_{seed}, lost_{lost} {}
+         std::atomic<std::uint64_t>& broken, bool calls_fail)
+      : shared_{shared},
+        server_{std::move(server)},
+        next_id_{number << 40U},
+        chance_{seed},
+        broken_{broken},
+        calls_fail_{calls_fail} {}
 
   void run(roving::time_point until) {
     while (roving::now() < until) {
-      if (!over_) over_.emplace(roving::tcp_stream::connect(server_));
+      if (!over_) {
+        std::error_code error;
+        auto connection = roving::tcp_stream::connect(server_, error);
+        if (error && calls_fail_) continue;
+        if (error) throw std::system_error{error, "soak: connect"};
+        over_.emplace(std::move(connection));
+      }
       const std::uint64_t id = ++next_id_;
       const std::string_view kind = kinds[chance_() % std::size(kinds)];
       shared_.ids.ask(id);
@@ -263,7 +281,9 @@ class client {
       shared_.ids.give_up(id);
       disconnect();
     } else if (error) {
-      if (++lost_ <= 10) std::fprintf(stderr, "soak: %s: %s\n", asked.target().data(), error.message().c_str());
+      if (++broken_ <= 10 && !calls_fail_)
+        std::fprintf(stderr, "soak: %s: %s\n", asked.target().data(), error.message().c_str());
+      if (calls_fail_) shared_.ids.give_up(id);  // it was told
       disconnect();
     } else {
       shared_.ids.answered(id);
@@ -285,7 +305,8 @@ class client {
       if (!asking.cancelled()) (void)asking.exception();  // it was faster, or dropped: that is as good
     }
     shared_.ids.give_up(id);
-    if (chance_() % 2 == 0) over_->next_layer().set_linger(0s);
+    std::error_code ignored;
+    if (chance_() % 2 == 0) over_->next_layer().set_linger(0s, ignored);
     disconnect();
   }
 
@@ -298,7 +319,8 @@ class client {
   roving::endpoint server_;
   std::uint64_t next_id_;
   random chance_;
-  std::atomic<std::uint64_t>& lost_;
+  std::atomic<std::uint64_t>& broken_;
+  const bool calls_fail_;
   std::optional<stream> over_;
   boost::beast::flat_buffer buffer_;
 };
@@ -362,16 +384,37 @@ class soak {
     how.blocking_idle_for = 100ms;
     how.seed = chance_();
     how.handle_sigint = false;
-    std::printf("%u shards, queues of %zu, %u blocking threads\n", *how.shards, how.deque_capacity,
-                how.blocking_threads_at_most);
-    roving::run(how, [&] {
-      for (unsigned i = 0; i < rounds_of_a_runtime && roving::now() < ends_; ++i) one_round(i == 0);
+    test::faulty_kernel kernel{chance_()};
+    const bool has_faults = runtimes_++ % 2 == 0;
+    std::printf("%u shards, queues of %zu, %u blocking threads%s\n", *how.shards, how.deque_capacity,
+                how.blocking_threads_at_most, has_faults ? ", a kernel with faults" : "");
+    roving::runtime runtime = test::make_runtime(how, [&](roving::detail::scheduler_options& seams) {
+      if (!has_faults) return;
+      seams.make_parker = [&](unsigned) {
+        roving::detail::poller_options made;
+        made.epoll = &kernel.epoll;
+        return roving::detail::make_poller(kernel.calls, made);
+      };
     });
+    runtime.run([&] {
+      for (unsigned i = 0; i < rounds_of_a_runtime && roving::now() < ends_; ++i)
+        one_round(kernel, has_faults ? rates_of_round(i) : test::rates{}, i == 0);
+    });
+    runtime.close();
   }
 
-  void one_round(bool is_first_of_runtime) {
+  // In parts of 1,000 calls.
+  static test::rates rates_of_round(unsigned number) {
+    test::rates often{.interrupts = 20, .would_block = 20, .short_counts = 50};
+    if (number % 2 != 0) often.hard = 1;
+    return often;
+  }
+
+  void one_round(test::faulty_kernel& kernel, const test::rates& faults, bool is_first_of_runtime) {
     shared_state shared;
-    std::atomic<std::uint64_t> lost{0};
+    std::atomic<std::uint64_t> broken{0};
+    const std::uint64_t failed_before = kernel.plan.failures();
+    const std::uint64_t soft_before = kernel.plan.soft();
     {
       std::vector<roving::task<void>> workers;
       for (int i = 0; i < 3; ++i)
@@ -390,30 +433,45 @@ class soak {
       auto serving = roving::spawn([&] {
         roving::serve_options how;
         how.handlers = roving::anywhere;
+        how.retry_after = 1ms;
+        how.on_accept_error = [&](const std::error_code&) {
+          if (faults.hard == 0) ++shared.wrong;
+        };
+        how.on_error = [&](const std::exception_ptr&) { ++shared.wrong; };
         roving::serve(listener, how,
                       [&](roving::tcp_stream connection) { serve_connection(shared, std::move(connection)); });
       });
       const roving::time_point until = std::min(ends_, roving::now() + round_takes);
       constexpr unsigned client_count = 24;
+      (void)roving::tcp_stream::connect(server);  // it listens, and its descriptor is registered
+      kernel.plan.set(faults);
       {
         std::vector<roving::task<void>> clients;
         for (unsigned i = 0; i < client_count; ++i) {
           const auto where = i % 2 == 0 ? roving::anywhere : roving::on_shard(i / 2 % roving::shard_count());
           clients.push_back(roving::spawn(where, [&, number = ++clients_, seed = static_cast<unsigned>(chance_())] {
-            client{shared, server, number, seed, lost}.run(until);
+            client{shared, server, number, seed, broken, faults.hard != 0}.run(until);
           }));
         }
         for (auto& each : clients) each.get();
       }
+      kernel.plan.set({});
       serving.cancel();  // no more connections; those there are end with their clients
       serving.join();
       shared.jobs.shutdown();
       for (auto& each : workers) each.get();
     }
-    judge(shared, lost, is_first_of_runtime);
+    const std::uint64_t failed = kernel.plan.failures() - failed_before;
+    const std::uint64_t soft = kernel.plan.soft() - soft_before;
+    if (failed + soft != 0)
+      std::printf("%llu calls failed, %llu fell short; %llu requests were told of an error\n",
+                  static_cast<unsigned long long>(failed), static_cast<unsigned long long>(soft),
+                  static_cast<unsigned long long>(broken.load()));
+    judge(shared, faults, failed, broken, is_first_of_runtime);
   }
 
-  void judge(shared_state& shared, std::uint64_t lost_on_the_way, bool is_first_of_runtime) {
+  void judge(shared_state& shared, const test::rates& faults, std::uint64_t failed_calls, std::uint64_t broken,
+             bool is_first_of_runtime) {
     const ledger::sums ids = shared.ids.settle();
     roving::sleep_for(300ms);  // for the threads of blocking(), which leave when they are idle
     const footprint now = measure();
@@ -421,8 +479,9 @@ class soak {
     const auto expect_none = [&](std::uint64_t count, const char* what) {
       if (count != 0) wrong.push_back(std::to_string(count) + ' ' + what);
     };
-    expect_none(lost_on_the_way, "requests whose connection broke and nobody had broken it");
-    expect_none(ids.lost - std::min(ids.lost, lost_on_the_way), "requests were lost");
+    expect_none(broken - std::min(broken, failed_calls), "requests whose connection broke and nobody had broken it");
+    expect_none(ids.lost - std::min(ids.lost, broken), "requests were lost");
+    expect_none((faults.hard != 0) != (failed_calls != 0), "rounds had the wrong faults");
     expect_none(ids.doubled, "requests were served twice");
     expect_none(ids.unserved, "requests were answered and not served");
     expect_none(ids.unasked, "requests were served that nobody sent");
@@ -460,6 +519,7 @@ class soak {
   const roving::time_point ends_;
   outcome sum_;
   unsigned rounds_ = 0;
+  unsigned runtimes_ = 0;
   std::uint64_t clients_ = 0;
   footprint warm_;
   footprint of_runtime_;
