@@ -215,7 +215,9 @@ ready_node* shard::pick(bool on_loop) noexcept {
     if (generation_left_ != 0) {
       if (!on_loop && ready_.front().kind != ready_kind::task) return nullptr;
       --generation_left_;
-      return &ready_.pop();
+      ready_node& node = ready_.pop();
+      if (simulator* const simulated = current_simulator()) simulated->taken(node, index_);
+      return &node;
     }
     if (roving_left_ != 0 && has_roving_work()) {
       if (task_base* const task = next_roving()) {
@@ -418,6 +420,7 @@ bool shard::pick_first(std::size_t ready_size) noexcept {
 bool shard::take_if_next(task_base& task) noexcept {
   if (ready_.empty() || &ready_.front() != &task) return false;
   if (debug_ || current_->return_to != nullptr || !pick_first(ready_.size())) return false;
+  if (simulator* const simulated = current_simulator()) simulated->taken(task, index_);
   ready_.pop();
   return true;
 }
@@ -512,6 +515,7 @@ void shard::note_time_of_slice() noexcept {
 // --- what becomes ready ----------------------------------------------------------------------------------------------
 
 void shard::receive(ready_node& node) noexcept {
+  if (simulator* const simulated = current_simulator()) simulated->sent(node, index_);
   inbox_.push(node);
   if (is_planted(planted::message_without_wake)) return;
   wake_if_asleep();

@@ -207,6 +207,7 @@ class shard {
 
   /// Puts pinned work of this shard last in line.
   void append(ready_node& node) noexcept {
+    if (simulator* const simulated = current_simulator()) simulated->sent(node, index_);
     if (current_ != nullptr && current_->active != nullptr && current_->active->roving) drain_inbox();  // I3
     ready_.push(node);
   }

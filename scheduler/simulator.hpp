@@ -43,6 +43,14 @@ class simulator {
   /// A timer with that deadline ends a wait or calls back: likewise.
   virtual void timer_ends(time_point deadline) noexcept = 0;
 
+  /// Pinned work was sent to a shard, and leaves its queue there: what one sender sends to a shard keeps its order
+  /// (D6).
+  virtual void sent(const struct ready_node& work, unsigned shard) noexcept = 0;
+  virtual void taken(const struct ready_node& work, unsigned shard) noexcept = 0;
+
+  /// An invariant does not hold.
+  virtual void broken(const char* what) noexcept = 0;
+
   /// Which fault of our own is planted, to see whether it is found.
   [[nodiscard]] virtual planted planted_fault() const noexcept = 0;
 

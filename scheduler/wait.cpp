@@ -7,12 +7,14 @@
 #include <roving/detail/assert.hpp>
 #include <roving/detail/future_base.hpp>
 #include <roving/detail/lock_holder.hpp>
+#include <roving/detail/permit_books.hpp>
 #include <roving/detail/planted.hpp>
 #include <roving/detail/task_base.hpp>
 #include <roving/error.hpp>
 
 #include "scheduler/scheduler.hpp"
 #include "scheduler/shard.hpp"
+#include "scheduler/simulator.hpp"
 #include "scheduler/this_shard.hpp"
 #include "scheduler/thread_wait.hpp"
 #include "scheduler/wait_parts.hpp"
@@ -172,6 +174,12 @@ void waiter::tell(wait_subject what, std::int64_t value) noexcept {
 }
 
 #if defined(ROVING_SIMULATION)
+void permit_books::check(std::ptrdiff_t there, std::size_t on_their_way) const noexcept {
+  simulator* const simulated = current_simulator();
+  if (simulated != nullptr && given_ - taken_ != there + static_cast<std::ptrdiff_t>(on_their_way))
+    simulated->broken("a semaphore has lost or doubled a permit");
+}
+
 void lock_holder::took() noexcept {
   const task_base* const task = current_task();
   task_.store(task != nullptr ? task->number : 0, std::memory_order_relaxed);

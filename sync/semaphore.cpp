@@ -14,7 +14,7 @@
 
 namespace roving {
 
-semaphore::semaphore(std::ptrdiff_t permits) : value_{permits} {
+semaphore::semaphore(std::ptrdiff_t permits) : value_{permits}, books_{permits} {
   if (permits < 0) throw broken_contract{"a semaphore begins with no negative number of permits"};
 }
 
@@ -34,6 +34,8 @@ void semaphore::acquire() {
   std::unique_lock guard{lock_};
   if (!must_wait()) {
     --value_;
+    books_.took();
+    books_.check(value_, woken_);
     return;
   }
   detail::waiter self{"semaphore::acquire"};
@@ -52,9 +54,11 @@ void semaphore::leave_line(detail::waiter& self, bool keep) noexcept {
     const std::scoped_lock guard{lock_};
     detail::leave(waiters_, self);
     if (self.granted) --woken_;
+    if (self.granted && keep) books_.took();
     if (self.granted && !keep && !detail::is_planted(detail::planted::semaphore_permit_lost)) ++value_;
     while (value_ > 0 && give_to_next(wakes)) {
     }
+    books_.check(value_, woken_);
   }
   detail::make_ready(wakes);
 }
@@ -65,6 +69,8 @@ bool semaphore::try_acquire() noexcept {
     const std::scoped_lock guard{lock_};
     if (!must_wait()) {
       --value_;
+      books_.took();
+      books_.check(value_, woken_);
       return true;
     }
     while (value_ > 0 && give_to_next(wakes)) {  // as who comes back from waiting does, and does not have to now
@@ -87,7 +93,9 @@ bool semaphore::release_within(std::ptrdiff_t bound, std::ptrdiff_t permits) noe
     const std::scoped_lock guard{lock_};
     if (permits > bound - value_) return false;
     value_ += permits;
+    books_.gave(permits);
     for (std::ptrdiff_t given = 0; given < permits && give_to_next(wakes);) ++given;
+    books_.check(value_, woken_);
   }
   detail::make_ready(wakes);
   return true;

@@ -532,6 +532,23 @@ bool simulation::all_others_sleep() const noexcept {
   });
 }
 
+void simulation::sent(const detail::ready_node& work, unsigned shard) noexcept {
+  const detail::task_base* const task = detail::current_task();
+  const lane in{task != nullptr ? 2 * task->number : 2 * std::uint64_t{current_->number} + 1, shard};
+  under_way_[&work] = {in, ++last_sent_[in]};
+}
+
+void simulation::taken(const detail::ready_node& work, unsigned) noexcept {
+  const auto found = under_way_.find(&work);
+  if (found == under_way_.end()) return;  // it yielded, or stands for timers
+  const auto [in, number] = found->second;
+  under_way_.erase(found);
+  std::uint64_t& last = last_taken_[in];
+  if (number <= last)
+    fail("what was sent to shard " + std::to_string(in.shard) + " overtook what was sent before (D6)");
+  last = number;
+}
+
 void simulation::timer_ends(time_point deadline) noexcept {
   if (deadline > now_) fail("a timer ends " + std::to_string((deadline - now_).count()) + " ns early");
 }

@@ -26,6 +26,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -86,6 +87,9 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   void slice_begins(unsigned shard, const detail::task_base& task) noexcept override;
   void slice_ends(unsigned shard) noexcept override;
   void timer_ends(time_point deadline) noexcept override;
+  void sent(const detail::ready_node& work, unsigned shard) noexcept override;
+  void taken(const detail::ready_node& work, unsigned shard) noexcept override;
+  void broken(const char* what) noexcept override { fail(what); }
   [[nodiscard]] detail::planted planted_fault() const noexcept override { return how_.planted; }
   void say_how_to_replay() noexcept override;
 
@@ -172,6 +176,20 @@ class simulation final : public detail::simulator, public detail::clock_source, 
   std::uint64_t lonely_spins_ = 0;
   std::uint64_t hash_ = 0xcbf29ce484222325ULL;
   std::vector<std::uint64_t> task_on_shard_;  // numbers; 0: none
+
+  // What one sender sends to one shard is numbered. A sender is a task, or the thread where no task runs.
+  struct lane {
+    std::uint64_t sender;
+    unsigned shard;
+    friend auto operator<=>(const lane&, const lane&) = default;
+  };
+  struct place {
+    lane in;
+    std::uint64_t number;
+  };
+  std::map<lane, std::uint64_t> last_sent_;
+  std::map<lane, std::uint64_t> last_taken_;
+  std::unordered_map<const detail::ready_node*, place> under_way_;  // looked up, and never walked over
   std::string trace_;
   std::string failure_;
   bool has_failed_ = false;

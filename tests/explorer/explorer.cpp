@@ -288,6 +288,9 @@ class explorer final : public roving::detail::simulator {
   [[nodiscard]] roving::time_point now() const noexcept override { return {}; }
   void slice_begins(unsigned, const struct roving::detail::task_base&) noexcept override {}
   void slice_ends(unsigned) noexcept override {}
+  void sent(const roving::detail::ready_node&, unsigned) noexcept override {}
+  void taken(const roving::detail::ready_node&, unsigned) noexcept override {}
+  void broken(const char* what) noexcept override { fail(what); }
   void timer_ends(roving::time_point) noexcept override {}
 
  private:

@@ -272,6 +272,23 @@ TEST_CASE("sim: who has what a task waits for is named, also in a circle", "[sim
   CHECK_THAT(found, Contains("      late\n        one\n          other\n"));
 }
 
+// Faults that are planted, in programs that do not look for them.
+TEST_CASE("sim: order and permits are checked at every step", "[sim]") {
+  const auto first_with = [](roving::detail::planted fault, void (*program)()) {
+    return failure_of([&] {
+      sim::exploration how;
+      how.seeds = 200;
+      how.shrink = false;
+      how.each.planted = fault;
+      sim::explore(how, program);
+    });
+  };
+  CHECK_THAT(first_with(roving::detail::planted::inbox_newest_first, roving_test::scenarios::exclusion),
+             Contains("overtook what was sent before (D6)"));
+  CHECK_THAT(first_with(roving::detail::planted::semaphore_permit_lost, roving_test::scenarios::permit_handed_over),
+             Contains("a semaphore has lost or doubled a permit"));
+}
+
 TEST_CASE("sim: errors of a program are failures of the run", "[sim]") {
   CHECK_THAT(failure_of([] { sim::run({}, [] { throw std::runtime_error{"mine"}; }); }),
              Contains("the program threw: mine"));

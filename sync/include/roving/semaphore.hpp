@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <roving/detail/permit_books.hpp>
 #include <roving/detail/select_operation.hpp>
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/wait.hpp>
@@ -89,6 +90,7 @@ class semaphore {
   std::ptrdiff_t value_;
   std::size_t woken_ = 0;  // have a permit, and have not run yet
   detail::wait_list waiters_;
+  [[no_unique_address]] detail::permit_books books_;
 };
 
 }  // namespace roving
