@@ -140,6 +140,7 @@ void shard::poll() noexcept {
   poll_wanted_ = false;
   since_poll_ = 0;
   last_poll_ = now();
+  if (!scheduler_.options().poll_every_generation) well_ahead_ = time_after(last_poll_, well_ahead);
   count(polls_);
   ready_list found;
   parker_->poll(found);
@@ -853,11 +854,6 @@ void shard::service(shard& stuck) noexcept {
 }
 
 time_point shard::now() const noexcept { return scheduler_.now(); }
-
-bool shard::has_passed(time_point deadline) const noexcept {
-  if (!scheduler_.options().poll_every_generation && deadline > time_after(last_poll_, well_ahead)) return false;
-  return deadline <= now();
-}
 
 shard_counters shard::counters() const noexcept {
   const auto read = [](const atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };

@@ -189,7 +189,9 @@ class shard {
 
   /// Whether a deadline has passed. Without a look at the clock where it is well ahead of the last one: in a slice that
   /// is longer than that, it may have passed unseen, and then is seen by the next look. Its thread only.
-  [[nodiscard]] bool has_passed(time_point deadline) const noexcept;
+  [[nodiscard]] bool has_passed(time_point deadline) const noexcept {
+    return deadline <= well_ahead_ && deadline <= now();
+  }
 
   /// A timer was set that is due already: the next generation looks at the clock.
   void want_timers_next() noexcept { timers_wanted_ = true; }
@@ -334,6 +336,7 @@ class shard {
   task_base* unstartable_ = nullptr;  // has no stack, and is to be failed
   std::exception_ptr why_unstartable_;
   time_point last_poll_{};
+  time_point well_ahead_ = time_point::max();  // of the last look, if that is enough
   timer_wheel pinned_timers_;
   timer_batch due_;
   ready_node due_marker_;

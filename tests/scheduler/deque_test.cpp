@@ -47,7 +47,7 @@ TEST_CASE("deque: a new one is empty", "[scheduler][deque]") {
   const deque::steal_result stolen = tasks.steal();
   CHECK(stolen.element == nullptr);
   CHECK_FALSE(stolen.lost_race);
-  CHECK(deque{}.capacity() == 256);
+  CHECK(deque{}.capacity() == 1024);
 }
 
 TEST_CASE("deque: its indexes are on cache lines of their own", "[scheduler][deque]") {
