@@ -51,6 +51,7 @@ shard::shard(scheduler& owner, unsigned index)
       door_{new gate{*this}},
       debug_{owner.options().slow_slice.has_value() || owner.options().on_suspension},
       last_poll_{owner.now()},
+      well_ahead_{owner.options().poll_every_generation ? time_point::max() : time_after(last_poll_, well_ahead)},
       pinned_timers_{owner.now()},
       due_marker_{ready_kind::posted, &run_due_timers_of},
       stacks_{owner.stacks()},
@@ -237,7 +238,7 @@ bool shard::next_turn_wants_the_loop() const noexcept {
   return stop_requested_ || timers_wanted_ || scheduler_.options().poll_every_generation || !inbox_.looks_empty();
 }
 
-void shard::look_at_the_clock() noexcept {
+[[gnu::noinline]] void shard::look_at_the_clock() noexcept {
   until_clock_ = switches_between_clock_reads;
   if (scheduler_.options().poll_every_generation) return;
   since_poll_ += switches_between_clock_reads;
@@ -250,7 +251,8 @@ void shard::look_at_the_clock() noexcept {
   if (due && *due <= at) interrupted_ = true;
 }
 
-task_base* shard::next_roving() noexcept {
+// These three stay out of line: each yield would pay for their registers.
+[[gnu::noinline]] task_base* shard::next_roving() noexcept {
   if (++roving_picks_ % oldest_fresh_every == 0) {
     if (task_base* const oldest = claim_fresh(fresh_.steal().element)) return oldest;
     if (ready_node* const node = scheduler_.overflow().pop()) return &as_task(*node);
@@ -277,7 +279,7 @@ fiber* shard::fiber_of(task_base& task) noexcept {
   return on != nullptr ? on : make_fiber(task);
 }
 
-fiber* shard::make_fiber(task_base& task) noexcept {
+[[gnu::noinline]] fiber* shard::make_fiber(task_base& task) noexcept {
   try {
     stack& memory = stacks_.take(task.stack_size_bytes);
     fiber* const made = ::new (memory.room) fiber{memory};

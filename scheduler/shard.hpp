@@ -336,7 +336,7 @@ class shard {
   task_base* unstartable_ = nullptr;  // has no stack, and is to be failed
   std::exception_ptr why_unstartable_;
   time_point last_poll_{};
-  time_point well_ahead_ = time_point::max();  // of the last look, if that is enough
+  time_point well_ahead_;  // of the last look; the end of time where that is not good enough
   timer_wheel pinned_timers_;
   timer_batch due_;
   ready_node due_marker_;
