@@ -8,7 +8,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
-#include <vector>
+#include <thread>
 
 #include <roving/roving.hpp>
 
@@ -31,7 +31,7 @@ void run_pinned(Body body) {
   CHECK(run_in({1, false}, body) == 0);
 }
 
-// Until another thread says so. Neither suspends nor sleeps.
+// Until a plain thread says so: a task that does might be on a shard that spins here. Neither suspends nor sleeps.
 void spin_until(const std::atomic<bool>& flag) {
   while (!flag) {
   }
@@ -170,6 +170,7 @@ TEST_CASE("inline join: a cancel from elsewhere reaches the child when it parks"
     std::string seen_by_parent;
     std::atomic<bool> begun{false};
     std::atomic<bool> asked{false};
+    bool was_taken = false;
     CHECK(run_in({2, false}, [&] {
             struct nest {
               static void run(int levels, const std::function<void()>& last) {
@@ -186,13 +187,14 @@ TEST_CASE("inline join: a cancel from elsewhere reaches the child when it parks"
                 });
               });
             });
-            auto canceller = roving::spawn(roving::on_shard(1), [&] {
-              while (!begun) roving::yield();
-              CHECK(parent.cancel("from elsewhere"));
+            std::thread canceller([&] {
+              while (!begun) std::this_thread::yield();
+              was_taken = parent.cancel("from elsewhere");
               asked = true;
             });
             parent.join();
-            canceller.get();
+            canceller.join();
+            CHECK(was_taken);
           }) == 0);
     CHECK(seen_by_child == "cancelled: from elsewhere");
     CHECK(seen_by_parent == "cancelled: passed on");
@@ -206,6 +208,7 @@ TEST_CASE("inline join: a cancel from elsewhere that comes too late for the chil
     std::string seen_by_parent;
     std::atomic<bool> begun{false};
     std::atomic<bool> asked{false};
+    bool was_taken = false;
     CHECK(run_in({2, false}, [&] {
             auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
               seen_by_parent = thrown_by([&] {
@@ -215,42 +218,53 @@ TEST_CASE("inline join: a cancel from elsewhere that comes too late for the chil
                 }).get();
               });
             });
-            auto canceller = roving::spawn(roving::on_shard(1), [&] {
-              while (!begun) roving::yield();
-              CHECK(parent.cancel("late"));
+            std::thread canceller([&] {
+              while (!begun) std::this_thread::yield();
+              was_taken = parent.cancel("late");
               asked = true;
             });
             parent.join();
-            canceller.get();
+            canceller.join();
+            CHECK(was_taken);
           }) == 0);
     CHECK(seen_by_parent == "cancelled: late");
   }
 }
 
-// The cancel completes the future whose lock the child holds as it parks.
+// The cancel goes from the parent to a sibling of the child and on to the future for which that waits. The child is
+// about to wait for it too, and has its lock.
 TEST_CASE("inline join: a cancel that is passed on may end what the child is about to wait for", "[inline]") {
   for (int round = 0; round < 20; ++round) {
+    std::atomic<bool> sibling_waits{false};
     std::atomic<bool> begun{false};
     std::atomic<bool> asked{false};
+    bool was_taken = false;
     std::string seen_by_child;
     CHECK(run_in({2, false}, [&] {
             roving::promise<int> never;
-            roving::future<int> awaited = never.get_future();
+            const roving::shared_future<int> awaited = never.get_future().share();
             auto parent = roving::spawn(roving::anywhere, [&] {
-              auto child = roving::spawn([&] {
-                begun = true;
-                spin_until(asked);
-                seen_by_child = thrown_by([&] { awaited.get(); });
+              (void)thrown_by([&] {
+                roving::gather(
+                    [&] {  // stolen by shard 1
+                      sibling_waits = true;
+                      awaited.get();
+                    },
+                    [&] {  // inline
+                      begun = true;
+                      spin_until(asked);
+                      seen_by_child = thrown_by([&] { awaited.get(); });
+                    });
               });
-              (void)thrown_by([&] { roving::gather(awaited, child); });
             });
-            auto canceller = roving::spawn(roving::on_shard(1), [&] {
-              while (!begun) roving::yield();
-              CHECK(parent.cancel());
+            std::thread canceller([&] {
+              while (!begun || !sibling_waits) std::this_thread::yield();
+              was_taken = parent.cancel();
               asked = true;
             });
             parent.join();
-            canceller.get();
+            canceller.join();
+            CHECK(was_taken);
           }) == 0);
     CHECK(seen_by_child == "cancelled");
   }
@@ -261,6 +275,7 @@ TEST_CASE("inline join: a cancel from elsewhere reaches a child that parks in a 
   std::string seen;
   std::atomic<bool> begun{false};
   std::atomic<bool> asked{false};
+  bool was_taken = false;
   CHECK(run_in({2, false}, [&] {
           auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
             (void)thrown_by([&] {
@@ -275,13 +290,14 @@ TEST_CASE("inline join: a cancel from elsewhere reaches a child that parks in a 
               }).get();
             });
           });
-          auto canceller = roving::spawn(roving::on_shard(1), [&] {
-            while (!begun) roving::yield();
-            parent.cancel();
+          std::thread canceller([&] {
+            while (!begun) std::this_thread::yield();
+            was_taken = parent.cancel();
             asked = true;
           });
           parent.join();
-          canceller.get();
+          canceller.join();
+          CHECK(was_taken);
         }) == 0);
   CHECK(seen == "cancelled");
 }
