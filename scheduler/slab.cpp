@@ -27,8 +27,9 @@ void slab::give_back(task_base& block, bool local) noexcept {
 }
 
 void slab::retire() noexcept {
+  const std::int64_t out = out_;  // once it is subtracted, the last block may come back and take all of this with it
   scheduler_.store(nullptr, std::memory_order_release);
-  if (balance_.fetch_sub(out_, std::memory_order_acq_rel) - out_ == 0) delete this;  // I1
+  if (balance_.fetch_sub(out, std::memory_order_acq_rel) - out == 0) delete this;  // I1
 }
 
 std::size_t slab::live_blocks() const noexcept {
