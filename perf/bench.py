@@ -28,7 +28,6 @@ printed as report.md.
 
 import argparse
 import collections
-import contextlib
 import json
 import os
 import pathlib
@@ -47,6 +46,7 @@ import time
 import compare_runs
 import plots
 from entries import NOT_COUNTERS, metric_of, short, short_name
+from strace import traced_calls
 
 PROGRAMS = ("switch", "tasks", "sync", "elsewhere", "timers", "memory", "forkjoin")
 ECHO_SERVERS = {"limit_echo": "raw epoll", "echo": "roving"}  # the limit first
@@ -66,6 +66,10 @@ def interval_of_median(values, draws=2000):
     chance = random.Random(1)
     medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(draws))
     return medians[int(draws * 0.025)], medians[int(draws * 0.975)]
+
+
+def spread(values):
+    return f"{short(min(values))} to {short(max(values))}"
 
 
 def verdict(interval, target):
@@ -250,7 +254,7 @@ def print_entries(report, by_name, comparisons):
         for metric, comparison in lines:
             values = [metric_of(entry, metric) for entry in mine]
             measured = (f"{short(statistics.median(values))} {metric}",
-                        f"{short(min(values))} to {short(max(values))}" if len(values) > 1 else "")
+                        spread(values) if len(values) > 1 else "")
             rows.append((name, *(("", "") if metric in shown else measured),
                          *(comparison_cells(comparison) if comparison else ("", "", "", "", ""))))
             shown.add(metric)
@@ -298,19 +302,28 @@ def children_of(pid):
 
 
 class Server:
-    """A server that runs, and its port. With `trace` it runs under strace, which writes its counts there."""
+    """A server that runs, and its port; on the first core, or on all of them. With `trace` it runs under strace, which
+    writes its counts there. Stopped when the `with` is left."""
 
-    def __init__(self, program, trace=None):
-        tracer = ["strace", "-c", "-f", "-o", trace] if trace else []
-        self.process = subprocess.Popen(on_core(0, [*tracer, program, "--port", "0"]), stdout=subprocess.PIPE,
-                                        text=True)
+    says = re.compile(r"listening on 127\.0\.0\.1:(\d+)\n")
+
+    def __init__(self, command, *, trace=None, pinned=True, stderr=None):
+        command = [*(["strace", "-c", "-f", "-o", trace] if trace else []), *map(str, command), "--port", "0"]
+        self.process = subprocess.Popen(on_core(0, command) if pinned else command, stdout=subprocess.PIPE,
+                                        stderr=stderr, text=True)
         said = self.process.stdout.readline()
-        found = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", said)
+        found = self.says.fullmatch(said)
         if not found:
             self.process.kill()
-            raise SystemExit(f"bench: {program} said \"{said}\" and not where it listens")
+            raise SystemExit(f"bench: {' '.join(command)} said \"{said}\" and not where it listens")
         self.port = int(found.group(1))
         self.pid = children_of(self.process.pid)[0] if trace else self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
     def cpu_ns(self):
         """Of all its threads."""
@@ -323,59 +336,48 @@ class Server:
         self.process.wait(10)
 
 
-@contextlib.contextmanager
-def running(program, trace=None):
-    server = Server(program, trace)
-    try:
-        yield server
-    finally:
-        server.stop()
+def echo_at(server):
+    return ["--echo", "--url", f"127.0.0.1:{server.port}"]
 
 
-def load(build, port, connections, seconds, *options):
+def load(build, target, connections, seconds, *options):
+    """`target`: what tells the client whom to ask, and how."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [str(build / "perf" / "load"), "--echo", "--url", f"127.0.0.1:{port}", "--json", file.name,
-                   "--connections", str(connections), "--duration", str(seconds), *options]
+        command = [str(build / "perf" / "load"), *target, "--json", file.name, "--connections", str(connections),
+                   "--duration", str(seconds), *options]
         done = subprocess.run(on_core(-1, command), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"bench: load ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return json.load(file)
 
 
-def measure_closed_loop(build, program, connections, seconds):
+def closed_loop(build, server, target, connections, seconds):
     """What a request costs the server: the difference of a long and a short load, so that starting, accepting and
-    closing cancel out."""
-    with running(program) as server:
-        at_start = server.cpu_ns()
-        brief = load(build, server.port, connections, seconds / 10, "--warmup", "0")
-        before = server.cpu_ns()
-        full = load(build, server.port, connections, seconds, "--warmup", "0")
-        after = server.cpu_ns()
+    closing cancel out. And what the client said of the long one."""
+    at_start = server.cpu_ns()
+    brief = load(build, target, connections, seconds / 10, "--warmup", "0")
+    before = server.cpu_ns()
+    full = load(build, target, connections, seconds, "--warmup", "0")
+    after = server.cpu_ns()
     used_ns = (after - before) - (before - at_start)
     return {
         "cpu_us": used_ns / 1000 / (full["requests"] - brief["requests"]),
         "requests_per_second": full["requests_per_second"],
         "busy": (after - before) / 1e9 / full["seconds"],
-        "p50_us": full["latency_us"]["p50"],
-        "p99_us": full["latency_us"]["p99"],
-    }
+    }, full
+
+
+def measure_closed_loop(build, program, connections, seconds):
+    with Server([program]) as server:
+        cost, full = closed_loop(build, server, echo_at(server), connections, seconds)
+    return {**cost, "p50_us": full["latency_us"]["p50"], "p99_us": full["latency_us"]["p99"]}
 
 
 def measure_open_loop(build, program, connections, seconds, rate):
-    with running(program) as server:
-        found = load(build, server.port, connections, seconds, "--warmup", "0.2", "--rate", str(rate))
+    with Server([program]) as server:
+        found = load(build, echo_at(server), connections, seconds, "--warmup", "0.2", "--rate", str(rate))
     return {"p50_us": found["latency_us"]["p50"], "p99_us": found["latency_us"]["p99"],
             "requests_per_second": found["requests_per_second"], "percentiles": found["percentiles_us"]}
-
-
-def traced_calls(path):
-    """System calls by name, from strace's table."""
-    calls = collections.Counter()
-    for line in pathlib.Path(path).read_text().splitlines():
-        found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)\s*$", line)
-        if found and found.group(2) != "total":
-            calls[found.group(2)] += int(found.group(1))
-    return calls
 
 
 def measure_calls(build, program, connections):
@@ -383,23 +385,23 @@ def measure_calls(build, program, connections):
     found = []
     for seconds in (0.2, 1.2):
         with tempfile.NamedTemporaryFile() as file:
-            with running(program, file.name) as server:
-                requests = load(build, server.port, connections, seconds, "--warmup", "0")["requests"]
-            found.append((requests, traced_calls(file.name)))
+            with Server([program], trace=file.name) as server:
+                requests = load(build, echo_at(server), connections, seconds, "--warmup", "0")["requests"]
+            found.append((requests, traced_calls(pathlib.Path(file.name).read_text())))
     (few, brief), (many, full) = found
     return {name: (count - brief[name]) / (many - few) for name, count in full.items() if count != brief[name]}
 
 
-def in_pairs(pairs, measure):
-    """Measures each server once a pair, turn about."""
-    found = {program: [] for program in ECHO_SERVERS}
-    for pair in range(pairs):
-        for program in list(ECHO_SERVERS)[::1 if pair % 2 == 0 else -1]:
-            found[program].append(measure(program))
+def turn_about(rounds, names, measure):
+    """What measure(name) gives for each name, once a round, each round in the other order."""
+    found = {name: [] for name in names}
+    for round_number in range(rounds):
+        for name in list(names)[::1 if round_number % 2 == 0 else -1]:
+            found[name].append(measure(name))
     return found
 
 
-def echo_entries(name, found):
+def server_entries(name, found):
     """In Google Benchmark's words."""
     entries = []
     for program, runs in found.items():
@@ -425,8 +427,7 @@ def echo_rows(name, found, metrics, targets):
                                      [run[metric] for run in found[limit]], targets[metric])
                 comparisons.append(comparison)
                 cells = comparison_cells(comparison)
-            rows.append((f"{name} {called}", f"{short(statistics.median(values))} {metric}",
-                         f"{short(min(values))} to {short(max(values))}", *cells))
+            rows.append((f"{name} {called}", f"{short(statistics.median(values))} {metric}", spread(values), *cells))
     blank_repeats(rows)
     return rows, comparisons
 
@@ -436,87 +437,88 @@ def allow_many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+class EchoRuns:
+    """What several measurements of both servers came to."""
+
+    def __init__(self, build):
+        allow_many_descriptors()
+        self.build = build
+        self.entries, self.comparisons, self.rows = [], [], []
+
+    def program(self, name):
+        return str(self.build / "perf" / name)
+
+    def measure(self, pairs, how, *options):
+        """Each server once a pair, turn about."""
+        return turn_about(pairs, ECHO_SERVERS, lambda name: how(self.build, self.program(name), *options))
+
+    def add(self, name, called, found, metrics, targets):
+        """`name` is for the file, `called` for the table."""
+        self.entries += server_entries(name, found)
+        rows, comparisons = echo_rows(called, found, metrics, targets)
+        self.rows += rows
+        self.comparisons += comparisons
+
+
 def run_echo(arguments, report):
-    allow_many_descriptors()
     limit, ours = ECHO_SERVERS
-    entries, comparisons, rows = [], [], []
-
-    def program(name):
-        return str(arguments.build / "perf" / name)
-
+    runs = EchoRuns(arguments.build)
     rate = 0
     for connections, target in ECHO_TARGETS.items():
-        found = in_pairs(arguments.pairs,
-                         lambda name, count=connections: measure_closed_loop(arguments.build, program(name), count, 1))
+        found = runs.measure(arguments.pairs, measure_closed_loop, connections, 1)
         name = f"connections:{connections}"
-        entries += echo_entries(name, found)
-        new_rows, new = echo_rows(name, found, ("cpu_us", "requests_per_second", "busy"),
-                                  {"cpu_us": target, "requests_per_second": None})
-        rows += new_rows
-        comparisons += new
+        runs.add(name, name, found, ("cpu_us", "requests_per_second", "busy"),
+                 {"cpu_us": target, "requests_per_second": None})
         rate = rate or round(0.5 * statistics.median(run["requests_per_second"] for run in found[limit]), -3)
 
-    found = in_pairs(arguments.pairs,
-                     lambda name: measure_open_loop(arguments.build, program(name), 100, 0.5, max(rate, 1000)))
+    found = runs.measure(arguments.pairs, measure_open_loop, 100, 0.5, max(rate, 1000))
     name = "connections:100/half_load"
-    entries += echo_entries(name, found)
-    new_rows, new = echo_rows(name, found, ("p50_us", "p99_us"), {"p50_us": None, "p99_us": ECHO_P99_TARGET})
-    rows += new_rows
-    comparisons += new
+    runs.add(name, name, found, ("p50_us", "p99_us"), {"p50_us": None, "p99_us": ECHO_P99_TARGET})
 
     report.say("## echo")
     report.say()
-    report.table(HEAD, rows)
+    report.table(HEAD, runs.rows)
     report.say(f"half_load: {rate:,.0f} requests per second, each due at its time, by which latency counts.")
     report.say()
 
     if shutil.which("strace"):
         rows = []
         for name, called in ECHO_SERVERS.items():
-            calls = measure_calls(arguments.build, program(name), 100)
+            calls = measure_calls(arguments.build, runs.program(name), 100)
             total = sum(calls.values())
             met = "" if name == limit else "yes" if total <= ECHO_CALLS_AT_MOST else "no"
             rows.append((called, f"{total:.3f}", "" if name == limit else f"<= {ECHO_CALLS_AT_MOST}", met,
                          ", ".join(f"{call} {count:.3f}" for call, count in sorted(calls.items(), key=lambda x: -x[1])
                                    if count >= 0.0005)))
-            entries += echo_entries("connections:100/calls", {name: [{"calls": total, "by_name": calls}]})
+            runs.entries += server_entries("connections:100/calls", {name: [{"calls": total, "by_name": calls}]})
             if name == ours:
-                comparisons.append(Comparison("echo/connections:100", "calls", total, "", ECHO_CALLS_AT_MOST, None,
-                                              (total, total), met))
+                runs.comparisons.append(Comparison("echo/connections:100", "calls", total, "", ECHO_CALLS_AT_MOST, None,
+                                                   (total, total), met))
         report.table(("100 connections", "system calls per request", "target", "met", "which"), rows)
     else:
         report.say("System calls are not counted: there is no strace.")
         report.say()
-    return {}, entries, comparisons
+    return {}, runs.entries, runs.comparisons
 
 
 def run_offered(arguments, report):
     """Latency under a tenth, two tenths and so on of what raw epoll can do. Each request counts from when it was due,
     so that both servers are offered the same, whatever they make of it."""
-    allow_many_descriptors()
-    limit, ours = ECHO_SERVERS
-    entries, comparisons, rows = [], [], []
-
-    def program(name):
-        return str(arguments.build / "perf" / name)
-
-    most = statistics.median(measure_closed_loop(arguments.build, program(limit), 100, 1)["requests_per_second"]
+    limit, _ = ECHO_SERVERS
+    runs = EchoRuns(arguments.build)
+    most = statistics.median(measure_closed_loop(runs.build, runs.program(limit), 100, 1)["requests_per_second"]
                              for _ in range(3))
     for tenths in OFFERED_TENTHS:
         rate = max(1000, round(most * tenths / 10, -2))
-        found = in_pairs(max(3, arguments.pairs // 2),
-                         lambda name, rate=rate: measure_open_loop(arguments.build, program(name), 100, 0.5, rate))
-        entries += echo_entries(f"offered:{rate:.0f}", found)
-        new_rows, new = echo_rows(f"{rate:,.0f}/s", found, ("p50_us", "p99_us", "requests_per_second"),
-                                  {"p50_us": None, "p99_us": ECHO_P99_TARGET})
-        rows += new_rows
-        comparisons += new
+        found = runs.measure(max(3, arguments.pairs // 2), measure_open_loop, 100, 0.5, rate)
+        runs.add(f"offered:{rate:.0f}", f"{rate:,.0f}/s", found, ("p50_us", "p99_us", "requests_per_second"),
+                 {"p50_us": None, "p99_us": ECHO_P99_TARGET})
     report.say("## offered")
     report.say()
-    report.table(HEAD, rows)
+    report.table(HEAD, runs.rows)
     report.say(f"Raw epoll answers {most:,.0f} requests per second of 100 connections in a closed loop.")
     report.say()
-    return {}, entries, comparisons
+    return {}, runs.entries, runs.comparisons
 
 
 # ---- The whole --------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ import sys
 import tempfile
 import time
 
+from strace import traced_calls
+
 HERE = pathlib.Path(__file__).resolve().parent
 MARGIN = 0.02
 SLACK = 0.005  # of figures around 0, which have no two per cent
@@ -101,16 +103,6 @@ def under_callgrind(program):
 
 def alone(program):
     return lambda operation, count: json.loads(run([program, operation, str(count)]).stdout)
-
-
-def traced_calls(text):
-    """System calls by name, from strace's table."""
-    calls = collections.Counter()
-    for line in text.splitlines():
-        found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)\s*$", line)
-        if found and found.group(2) != "total":
-            calls[found.group(2)] += int(found.group(1))
-    return calls
 
 
 def under_strace(program):

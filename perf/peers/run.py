@@ -18,7 +18,6 @@ import collections
 import json
 import pathlib
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -44,19 +43,6 @@ def peers_there(build):
         else:
             raise SystemExit(f"run: {peer} could not be built\n{done.stdout}{done.stderr}")
     return there, missing
-
-
-def turn_about(rounds, names, measure):
-    """What measure(name) gives for each name, once a round, each round in the other order."""
-    found = {name: [] for name in names}
-    for round_number in range(rounds):
-        for name in list(names)[::1 if round_number % 2 == 0 else -1]:
-            found[name].append(measure(name))
-    return found
-
-
-def spread(values):
-    return f"{bench.short(min(values))} to {bench.short(max(values))}"
 
 
 # ---- micro ------------------------------------------------------------------------------------------------------
@@ -113,15 +99,15 @@ def micro(arguments, peers, report):
         entries.extend({**entry, "name": f"{who}/{name}"} for name, entry in by_name.items())
         return by_name
 
-    found = turn_about(arguments.rounds, ["roving", *programs], measure)
+    found = bench.turn_about(arguments.rounds, ["roving", *programs], measure)
     rows, comparisons = [], []
     for title, operation in OPERATIONS.items():
         ours = [value_of(entry, operation.metric) for run in found["roving"] for name, entry in run.items()
                 if name.startswith(operation.name)]
         if not ours:
             continue
-        rows.append((title, "roving", f"{bench.short(statistics.median(ours))} {operation.metric}", spread(ours), "",
-                     "", "", ""))
+        rows.append((title, "roving", f"{bench.short(statistics.median(ours))} {operation.metric}", bench.spread(ours),
+                     "", "", "", ""))
         for peer in programs:
             names = [name for name in found[peer][0] if name.split("/")[0] == title and
                      "error_message" not in found[peer][0][name]]
@@ -135,7 +121,7 @@ def micro(arguments, peers, report):
                 kind = "/".join(name.split("/")[1:])
                 called = peer + (f" {kind}" if kind and not kind.startswith("tasks:1000000") else "")
                 rows.append(("", called, f"{bench.short(statistics.median(theirs))} {operation.metric}",
-                             spread(theirs), *bench.comparison_cells(compared)[1:]))
+                             bench.spread(theirs), *bench.comparison_cells(compared)[1:]))
     report.say("## micro")
     report.say()
     report.table(("operation", "who", "measured", "least to most", "roving of it", "95 %", "target", "met"), rows)
@@ -150,60 +136,17 @@ def micro(arguments, peers, report):
 
 
 class Server(bench.Server):
-    """With options; on the first core alone, or on all of them."""
+    """Says where it listens in words of its own."""
 
-    def __init__(self, command, pinned):
-        command = [*map(str, command), "--port", "0"]
-        self.process = subprocess.Popen(bench.on_core(0, command) if pinned else command, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
-        said = self.process.stdout.readline()
-        where = re.search(r"127\.0\.0\.1:(\d+)", said)
-        if not where:
-            self.process.kill()
-            raise SystemExit(f"run: {command} said \"{said}\" and not where it listens")
-        self.port = int(where.group(1))
-        self.pid = self.process.pid
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-def load(build, target, connections, seconds):
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [build / "perf/load", *target, "--json", file.name, "--connections", connections, "--warmup", 0,
-                   "--duration", seconds]
-        done = subprocess.run(bench.on_core(-1, [str(word) for word in command]), capture_output=True, text=True,
-                              check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"run: load ended with {done.returncode}\n{done.stdout}{done.stderr}")
-        return json.load(file)
+    says = re.compile(r".*?127\.0\.0\.1:(\d+).*", re.DOTALL)
 
 
 def measure_server(build, command, connections, *, pinned=True, http=False):
-    """Closed loop. CPU time of a request is the difference of a long and a short load, as in bench.py; throughput and
-    latencies are the long one's."""
-    with Server(command, pinned) as server:
-        target = ["--url", f"http://127.0.0.1:{server.port}/"] if http else \
-            ["--echo", "--url", f"127.0.0.1:{server.port}"]
-        at_start = server.cpu_ns()
-        brief = load(build, target, connections, 0.2)
-        before = server.cpu_ns()
-        full = load(build, target, connections, 2)
-        after = server.cpu_ns()
-    used_ns = (after - before) - (before - at_start)
-    return {"cpu_us": used_ns / 1000 / (full["requests"] - brief["requests"]),
-            "requests_per_second": full["requests_per_second"],
-            **{f"{name.replace('.', '_')}_us": value for name, value in full["latency_us"].items()}}
-
-
-def server_entries(title, found):
-    return [{"name": f"{who}/{title}", "run_name": f"{who}/{title}", "run_type": "iteration", "repetitions": len(runs),
-             "repetition_index": number, "threads": 1, "iterations": 1, "real_time": run["cpu_us"],
-             "cpu_time": run["cpu_us"], "time_unit": "us", **run}
-            for who, runs in found.items() for number, run in enumerate(runs)]
+    """Closed loop. Throughput and latencies are the long load's."""
+    with Server(command, pinned=pinned, stderr=subprocess.DEVNULL) as server:
+        target = ["--url", f"http://127.0.0.1:{server.port}/"] if http else bench.echo_at(server)
+        cost, full = bench.closed_loop(build, server, target, connections, 2)
+    return {**cost, **{f"{name.replace('.', '_')}_us": value for name, value in full["latency_us"].items()}}
 
 
 def column(runs, metric):
@@ -230,13 +173,13 @@ def cpu_table(title, found, limit, targets, report):
                 comparisons.append(compared)
                 cells += bench.comparison_cells(compared)[3:]
         cells += [""] * (6 - len(cells))
-        rows.append((who, middle(runs, "cpu_us"), spread(column(runs, "cpu_us")), *cells,
+        rows.append((who, middle(runs, "cpu_us"), bench.spread(column(runs, "cpu_us")), *cells,
                      middle(runs, "requests_per_second"), middle(runs, "p50_us"), middle(runs, "p99_us")))
     report.say(f"## {title}")
     report.say()
     report.table(("server", "cpu_us", "least to most", f"of {limit}", "95 %", "roving of it", "95 %", "target", "met",
                   "requests/s", "p50_us", "p99_us"), rows)
-    return server_entries(title, found), comparisons
+    return bench.server_entries(title, found), comparisons
 
 
 def peer_programs(build, peers, pattern):
@@ -254,8 +197,8 @@ def echo(arguments, peers, report):
                 **peer_programs(arguments.build, peers, "echo*")}
     entries, comparisons = [], []
     for connections, most in bench.ECHO_TARGETS.items():
-        found = turn_about(arguments.rounds, commands,
-                           lambda who, count=connections: measure_server(arguments.build, commands[who], count))
+        found = bench.turn_about(arguments.rounds, commands,
+                                 lambda who, count=connections: measure_server(arguments.build, commands[who], count))
         targets = {who: 1 for who in commands}
         targets["raw epoll"] = most
         more, compared = cpu_table(f"echo, {connections} connections", found, "raw epoll", targets, report)
@@ -270,8 +213,8 @@ def http(arguments, peers, report):
     if "nginx" not in commands:
         report.say("http is left out: there is no nginx.")
         return {}, [], []
-    found = turn_about(arguments.rounds, commands,
-                       lambda who: measure_server(arguments.build, commands[who], 100, http=True))
+    found = bench.turn_about(arguments.rounds, commands,
+                             lambda who: measure_server(arguments.build, commands[who], 100, http=True))
     targets = {who: 1.2 if who == "nginx" else 1 for who in commands}
     return {}, *cpu_table("http, 100 connections", found, "nginx", targets, report)
 
@@ -291,7 +234,7 @@ def work_table(title, found, wanted, report):
     """`wanted`: of roving, (metric, beside whom, at most; of requests_per_second: at least)."""
     rows, comparisons = [], []
     for who, runs in found.items():
-        rows.append((who, middle(runs, "requests_per_second"), spread(column(runs, "requests_per_second")),
+        rows.append((who, middle(runs, "requests_per_second"), bench.spread(column(runs, "requests_per_second")),
                      *(middle(runs, metric) for metric in ("cpu_us", "p50_us", "p99_us", "p99_9_us", "max_us"))))
     report.say(f"## {title}")
     report.say()
@@ -310,7 +253,7 @@ def work_table(title, found, wanted, report):
             comparisons.append(compared)
             rows.append((ours, compared.metric, *bench.comparison_cells(compared)))
     report.table(("server", "what", "against", "ratio", "95 %", "target", "met"), rows)
-    return server_entries(title, found), comparisons
+    return bench.server_entries(title, found), comparisons
 
 
 def rounds_per_ms(build):
@@ -320,8 +263,8 @@ def rounds_per_ms(build):
 def mixed(arguments, peers, report):
     commands = servers_of_work(arguments.build, peers,
                                ["--threads", 2, "--rounds", round(rounds_per_ms(arguments.build) * 0.02)])
-    found = turn_about(arguments.rounds, commands,
-                       lambda who: measure_server(arguments.build, commands[who], 64, pinned=False))
+    found = bench.turn_about(arguments.rounds, commands,
+                             lambda who: measure_server(arguments.build, commands[who], 64, pinned=False))
     return {}, *work_table("mixed: 20 us for each request", found,
                            [("requests_per_second", "raw epoll, spread", 1 / 0.98), ("p50_us", "tokio", 1),
                             ("p99_us", "tokio", 1)], report)
@@ -333,8 +276,8 @@ def stalls(arguments, peers, report):
     for percent in (0, 5, 20, 60):
         commands = servers_of_work(arguments.build, peers,
                                    ["--threads", 2, "--stall-percent", percent, "--stall-rounds", stall])
-        found = turn_about(arguments.rounds, commands,
-                           lambda who, of=commands: measure_server(arguments.build, of[who], 64, pinned=False))
+        found = bench.turn_about(arguments.rounds, commands,
+                                 lambda who, of=commands: measure_server(arguments.build, of[who], 64, pinned=False))
         wanted = [("requests_per_second", "raw epoll, spread", 1.05)] if percent == 0 else \
             [(metric, who, 1) for metric in ("requests_per_second", "p99_9_us")
              for who in ("raw epoll, spread", "tokio")]
@@ -362,8 +305,7 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cmake", "--build", arguments.build, "--target", *TARGETS], check=True, stdout=subprocess.DEVNULL)
     peers, missing = peers_there(arguments.build)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    bench.allow_many_descriptors()
     machine = bench.describe_machine(arguments.build)
     report = bench.Report()
     report.say(f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}; {machine['compiler']}, "
@@ -375,9 +317,7 @@ def main():
         disturbance = bench.Disturbance()
         context, entries, comparisons = PARTS[part](arguments, peers, report)
         context.update(machine, date=time.strftime("%Y-%m-%dT%H:%M:%S%z"), others_share_of_cores=disturbance.share())
-        with open(arguments.output / f"peers_{part}.json", "w", encoding="utf-8") as file:
-            json.dump({"context": context, "benchmarks": entries,
-                       "comparisons": [each._asdict() for each in comparisons]}, file, indent=1)
+        bench.write_json(arguments.output / f"peers_{part}.json", context, entries, comparisons)
     report.say(f"Other processes used {whole.share():.0%} of the cores meanwhile.")
     (arguments.output / "peers.md").write_text("\n".join(report.lines) + "\n", encoding="utf-8")
 
