@@ -142,8 +142,8 @@ class bounded_deque {
 
   /// The number of elements, exact for the owner while nobody steals. Relaxed: orders nothing.
   [[nodiscard]] std::size_t size_estimate() const noexcept {
-    const std::int64_t top = top_.load(std::memory_order_relaxed);
-    const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);
+    const std::int64_t top = top_.load(std::memory_order_relaxed);        // stale is safe: looks fuller
+    const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);  // [wake]
     return static_cast<std::size_t>(std::clamp<std::int64_t>(bottom - top, 0, capacity_));
   }
 

@@ -50,9 +50,13 @@
 //          stored; an observer stores, then calls rests(); all seq_cst: one of the two sees the other
 //          (stall_watch.hpp).
 //
-// A task that was woken by its partner on the same shard is not worth a steal if that shard goes on to it soon, and
-// most do. A searcher that came for one and saw it run by its own shard goes to sleep on a *short watch*: it looks
-// again every 50 us, and as long as it does, a lone woken task wakes nobody.
+// A *lone* task, the only roving one that is ready on its shard, is not worth a steal if that shard goes on to it soon,
+// and most do: it was woken by its partner, or is about to be joined by its parent. A searcher that came for one and
+// saw it run by its own shard goes to sleep on a *short watch*: it looks again every 50 us, and as long as it does, a
+// lone task wakes nobody before its shard goes on to something else. [lone]   Who publishes a lone task looks at the
+// idle word, then at the watch. Whose watch is short no more writes that
+//          and announces, then looks; or it ends the watch, then looks who sleeps, and calls one of them. All seq_cst:
+//          one of the two sees the other.
 #pragma once
 
 #include <cstdint>
@@ -73,12 +77,15 @@ class basic_idle_set {
 
   // --- for producers
 
-  /// P2: whether the caller, who just published roving work, should go on to call_one(). `lone`: it is one woken task
-  /// on a shard that may well run it next.
-  [[nodiscard]] bool should_call(bool lone) const noexcept {
+  /// P2: whether the caller, who just published roving work, should go on to call_one().
+  [[nodiscard]] bool should_call() const noexcept {
     const std::uint64_t seen = word_.load(std::memory_order_seq_cst);  // P2
-    if (sleeping(seen) == 0 || searching(seen) != 0) return false;
-    return !lone || (watch_.load(std::memory_order_relaxed) & short_watch) == 0;
+    return sleeping(seen) != 0 && searching(seen) == 0;
+  }
+
+  /// After should_call(): whether a lone task may wait for who looks every 50 us.
+  [[nodiscard]] bool has_short_watch() const noexcept {
+    return (watch_.load(std::memory_order_seq_cst) & short_watch) != 0;  // [lone]
   }
 
   /// P3. The shard to wake, now counted as a searcher. None when another wake is under way, or when nobody sleeps any
@@ -131,9 +138,10 @@ class basic_idle_set {
 
   // --- the watch
 
-  /// Takes the watch, or keeps it. False when somebody else has it.
+  /// Takes the watch, or keeps it. False when somebody else has it; a short one is taken from who has a longer.
   bool watch(unsigned shard, bool is_short) noexcept;
-  void end_watch(unsigned shard) noexcept;
+  /// True when it was a short one: lone tasks may have relied on it.
+  bool end_watch(unsigned shard) noexcept;
   /// Ends it since nobody runs. True when somebody does after all, who may have seen the watch, and it was taken again.
   bool end_quiet_watch(unsigned shard) noexcept;
   [[nodiscard]] bool has_watcher() const noexcept { return watch_.load(std::memory_order_seq_cst) != 0; }  // [quiet]
@@ -249,7 +257,9 @@ bool basic_idle_set<Atomic>::watch(unsigned shard, bool is_short) noexcept {
   const std::uint32_t mine = (shard + 1) | (is_short ? short_watch : 0);
   std::uint32_t seen = watch_.load(std::memory_order_seq_cst);  // [watch]
   do {
-    if (seen != 0 && (seen & ~short_watch) != shard + 1) return false;
+    const bool is_anothers = seen != 0 && (seen & ~short_watch) != shard + 1;
+    const bool is_short_enough = !is_short || (seen & short_watch) != 0 || is_planted(planted::long_watch_kept);
+    if (is_anothers && is_short_enough) return false;
     if (seen == mine) return true;
     // Relaxed: who is seen here to have the watch took it after the look above, and ends it later.
   } while (!watch_.compare_exchange_weak(seen, mine, std::memory_order_relaxed));
@@ -257,11 +267,12 @@ bool basic_idle_set<Atomic>::watch(unsigned shard, bool is_short) noexcept {
 }
 
 template <template <class> class Atomic>
-void basic_idle_set<Atomic>::end_watch(unsigned shard) noexcept {
+bool basic_idle_set<Atomic>::end_watch(unsigned shard) noexcept {
   std::uint32_t seen = watch_.load(std::memory_order_relaxed);
-  while ((seen & ~short_watch) == shard + 1 &&
-         !watch_.compare_exchange_weak(seen, 0, std::memory_order_seq_cst)) {  // [watch]
+  while ((seen & ~short_watch) == shard + 1) {
+    if (watch_.compare_exchange_weak(seen, 0, std::memory_order_seq_cst)) return (seen & short_watch) != 0;  // [watch]
   }
+  return false;
 }
 
 template <template <class> class Atomic>

@@ -20,6 +20,7 @@ constexpr unsigned switches_between_clock_reads = 16;
 constexpr unsigned oldest_fresh_every = 61;  // picks; a prime, so that it falls in step with nothing
 constexpr unsigned quiet_looks_until_the_watch_ends = 20;
 constexpr duration short_watch_interval = std::chrono::microseconds{50};
+constexpr duration left_alone_for = std::chrono::microseconds{1};  // a lone task, while its shard runs something else
 constexpr duration well_ahead = std::chrono::milliseconds{1};
 
 template <class Counter>
@@ -173,6 +174,7 @@ void shard::run_due_timers() noexcept {
 }
 
 void shard::run_ready() noexcept {
+  turn_runs_ = true;
   if (generation_left_ == 0)
     generation_left_ = ready_.size();
   else
@@ -187,6 +189,7 @@ void shard::run_ready() noexcept {
       node->run(*node);
     }
   }
+  turn_runs_ = false;
 }
 
 void shard::enter(task_base& task) noexcept {
@@ -205,6 +208,13 @@ bool shard::has_roving_work() const noexcept { return may_have_roving_ || !sched
 
 // Null: go to the loop. On the loop itself null ends the turn. See take_if_next().
 ready_node* shard::pick(bool on_loop) noexcept {
+  ready_node* const next = choose(on_loop);
+  if (lone_is_untold_ && next != nullptr) [[unlikely]]
+    tell_of_lone();
+  return next;
+}
+
+ready_node* shard::choose(bool on_loop) noexcept {
   if (--until_clock_ == 0) look_at_the_clock();
   if (interrupted_) [[unlikely]]
     return nullptr;
@@ -409,7 +419,7 @@ bool shard::has_time_for_one_inline() noexcept {
 
 // Whether pick(), with which it must agree, would give the first of `ready_size` tasks in ready_, and as if it had.
 bool shard::pick_first(std::size_t ready_size) noexcept {
-  if (interrupted_ || lent_ != 0 || until_clock_ == 1) return false;
+  if (interrupted_ || lent_ != 0 || until_clock_ == 1 || lone_is_untold_) return false;
   if (generation_left_ == 0) {
     if ((roving_left_ != 0 && has_roving_work()) || next_turn_wants_the_loop()) return false;
     generation_left_ = ready_size;
@@ -542,19 +552,30 @@ void shard::spill(bounded_deque<task_base>& full) noexcept {
 void shard::push_fresh(task_base& task) noexcept {
   may_have_roving_ = true;
   while (!fresh_.push(task)) spill(fresh_);
-  publish(false);
+  pushed_in_.store(slices_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  publish_roving();
 }
 
 void shard::push_woken(task_base& task) noexcept {
   may_have_roving_ = true;
   while (!woken_.push(task)) spill(woken_);
-  const bool lone = woken_.size_estimate() <= 1;
-  if (lone && current_ == nullptr && ready_.empty()) return;  // the loop is about to run it
-  publish(lone);
+  pushed_in_.store(slices_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  publish_roving();
 }
 
-void shard::publish(bool lone) noexcept {
-  if (scheduler_.idle().should_call(lone)) scheduler_.call_searcher(index_);
+void shard::publish_roving() noexcept {
+  if (!scheduler_.idle().should_call()) return;
+  const bool is_next_on_the_loop = current_ == nullptr && !turn_runs_;  // if nothing else is found meanwhile
+  if (roving_at_hand() <= 1 && (is_next_on_the_loop || scheduler_.idle().has_short_watch()))
+    lone_is_untold_ = true;
+  else
+    scheduler_.call_searcher(index_);
+}
+
+// Something else is run before it.
+[[gnu::noinline]] void shard::tell_of_lone() noexcept {
+  lone_is_untold_ = false;
+  if (roving_at_hand() != 0 && scheduler_.idle().should_call()) scheduler_.call_searcher(index_);
 }
 
 // --- timers of roving tasks ------------------------------------------------------------------------------------------
@@ -618,8 +639,8 @@ void shard::hand_over_the_watch() noexcept {
   was_away_ = false;
   quiet_looks_ = 0;
   idle_set& idle = scheduler_.idle();
-  if (std::exchange(watching_, false)) idle.end_watch(index_);
-  if (!idle.has_watcher() && idle.sleepers() != 0) scheduler_.call_searcher(index_);
+  const bool lone_ones_relied_on_it = std::exchange(watching_, false) && idle.end_watch(index_);
+  if ((lone_ones_relied_on_it || !idle.has_watcher()) && idle.sleepers() != 0) scheduler_.call_searcher(index_);
 }
 
 void shard::stop_searching() noexcept {
@@ -634,6 +655,7 @@ void shard::sleep() noexcept {
   ready_list found;
   bool lively = std::exchange(lively_, false);
   was_away_ = true;
+  if (watching_ && !lively && !is_planted(planted::short_watch_kept)) (void)idle.watch(index_, false);  // [lone]
   idle.announce(index_, std::exchange(searching_, false));
   if (!is_planted(planted::sleep_without_second_look) && look_once_more(lively)) {
     searching_ = idle.awake(index_);
@@ -679,7 +701,9 @@ bool shard::take_the_watch(bool lively) noexcept {
 bool shard::keeps_work_to_itself() const noexcept {
   const task_base* const newest = fresh_.newest();
   const bool has_fresh = newest != nullptr && !newest->taken.load(std::memory_order_relaxed);
-  return (has_fresh || woken_.size_estimate() > 1 || !scheduler_.overflow().looks_empty()) &&
+  const bool has_some = has_fresh || woken_.size_estimate() != 0;
+  const bool is_called_for = roving_at_hand() > 1 || !scheduler_.idle().has_short_watch();
+  return ((has_some && is_called_for) || !scheduler_.overflow().looks_empty()) &&
       !scheduler_.idle().somebody_searches();
 }
 
@@ -687,16 +711,15 @@ bool shard::is_unwatched() const noexcept {
   return scheduler_.idle().sleepers() != 0 && !scheduler_.idle().is_watched(index_);
 }
 
-// S3. `lively` comes in as: leave a lone woken task to its own shard, and goes out as whether there is one.
+// S3. `lively` comes in as: leave a lone task to its own shard, and goes out as whether there is one.
 bool shard::look_once_more(bool& lively) const noexcept {
   if (!inbox_.looks_empty() || finished_running()) return true;
   if (!scheduler_.overflow().looks_empty()) return true;
   const bool leave_lone_ones = std::exchange(lively, false);
   for (unsigned i = 0; i < scheduler_.shard_count(); ++i) {
     const shard& other = scheduler_.at(i);
-    if (!other.fresh_.looks_empty()) return true;
-    if (other.woken_.looks_empty()) continue;
-    if (!leave_lone_ones || other.woken_.size_estimate() > 1 || &other == this) return true;
+    if (other.roving_at_hand() == 0) continue;
+    if (!leave_lone_ones || !other.may_run_its_only_one() || &other == this) return true;
     lively = true;
   }
   if (leave_lone_ones) lively = true;
@@ -740,7 +763,7 @@ task_base* shard::search(bool patiently) noexcept {
     if (!sights_[i].seen) continue;
     shard& victim = scheduler_.at(i);
     if (patiently && victim.slices_.load(std::memory_order_relaxed) == sights_[i].slices) {
-      if (task_base* const task = steal_from(victim, true)) {
+      if (task_base* const task = steal_from(victim)) {
         count(stolen_);
         return task;
       }
@@ -759,25 +782,29 @@ task_base* shard::take_from_others(time_point at) noexcept {
     const unsigned i = start + step < shards ? start + step : start + step - shards;
     shard& victim = scheduler_.at(i);
     if (&victim == this) continue;
-    if (task_base* const task = steal_from(victim, false)) return task;
-    if (!sights_[i].seen && !victim.woken_.looks_empty())
-      sights_[i] = {victim.slices_.load(std::memory_order_relaxed), at, true};
+    if (victim.roving_at_hand() == 0) continue;
+    if (victim.may_run_its_only_one()) {
+      lone_sight& sight = sights_[i];
+      const std::uint64_t slices = victim.slices_.load(std::memory_order_relaxed);
+      if (!sight.seen || sight.slices != slices) sight = {slices, at, true};
+      if (at - sight.since < left_alone_for) continue;
+    }
+    if (task_base* const task = steal_from(victim)) return task;
   }
   return nullptr;
 }
 
-// The oldest of what the victim has; up to half of it comes along. `lone_too`: also its only woken task, which it may
-// be about to run itself.
-task_base* shard::steal_from(shard& victim, bool lone_too) noexcept {
+// The oldest of what the victim has; up to half of it comes along.
+task_base* shard::steal_from(shard& victim) noexcept {
   const std::size_t fresh = victim.fresh_.size_estimate();
   const std::size_t woken = victim.woken_.size_estimate();
-  if (fresh == 0 && woken <= (lone_too ? 0U : 1U)) return nullptr;
+  if (fresh + woken == 0) return nullptr;
   if (!victim.thief_lock_.try_lock()) {
     count(missed_);
     return nullptr;
   }
   const std::lock_guard guard{victim.thief_lock_, std::adopt_lock};
-  bounded_deque<task_base>& from = woken > (lone_too ? 0U : 1U) ? victim.woken_ : victim.fresh_;
+  bounded_deque<task_base>& from = woken > 1 || fresh == 0 ? victim.woken_ : victim.fresh_;
   bounded_deque<task_base>& to = &from == &victim.woken_ ? woken_ : fresh_;
   const std::size_t wanted = std::min<std::size_t>(scheduler_.options().steal_at_most, (from.size_estimate() + 1) / 2);
   may_have_roving_ = true;
@@ -849,7 +876,7 @@ void shard::service(shard& stuck) noexcept {
     make_ready(found);
   }
   if (stuck.has_roving_timers_.load(std::memory_order_relaxed)) stuck.expire_roving_timers(now());
-  if (task_base* const task = steal_from(stuck, true)) {
+  if (task_base* const task = steal_from(stuck)) {
     count(stolen_);
     push_woken(*task);
   }

@@ -254,7 +254,7 @@ class shard {
  private:
   friend class scheduler;
 
-  struct lone_sight {  // of a victim's only woken task
+  struct lone_sight {  // of a victim's only roving task
     std::uint64_t slices = 0;
     time_point since{};
     bool seen = false;
@@ -272,8 +272,16 @@ class shard {
 
   // choosing
   [[nodiscard]] ready_node* pick(bool on_loop) noexcept;
+  [[nodiscard]] ready_node* choose(bool on_loop) noexcept;
   [[nodiscard]] task_base* next_roving() noexcept;
   [[nodiscard]] bool has_roving_work() const noexcept;
+  /// Ready on this shard. Where it is 1, the task is *lone*: see idle.hpp. An estimate, to others.
+  [[nodiscard]] std::size_t roving_at_hand() const noexcept { return fresh_.size_estimate() + woken_.size_estimate(); }
+  /// Its only roving task is lone, and what made it ready runs still. To others: an estimate.
+  [[nodiscard]] bool may_run_its_only_one() const noexcept {
+    return roving_at_hand() <= 1 &&
+        pushed_in_.load(std::memory_order_relaxed) == slices_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] bool pick_first(std::size_t ready_size) noexcept;
   [[nodiscard]] fiber* fiber_of(task_base& task) noexcept;
   [[nodiscard]] fiber* make_fiber(task_base& task) noexcept;
@@ -294,14 +302,15 @@ class shard {
   [[nodiscard]] time_point next_deadline() noexcept;
   [[nodiscard]] task_base* search(bool patiently) noexcept;
   [[nodiscard]] task_base* take_from_others(time_point now) noexcept;
-  [[nodiscard]] task_base* steal_from(shard& victim, bool lone_too) noexcept;
+  [[nodiscard]] task_base* steal_from(shard& victim) noexcept;
   void stop_searching() noexcept;
   [[nodiscard]] bool take_the_watch(bool lively) noexcept;
   void hand_over_the_watch() noexcept;
   void look_at_the_others() noexcept;
   void service(shard& stuck) noexcept;
   void expire_roving_timers(time_point now) noexcept;
-  void publish(bool lone) noexcept;
+  void publish_roving() noexcept;
+  void tell_of_lone() noexcept;
   void spill(bounded_deque<task_base>& full) noexcept;
 
   // --- the owner's own
@@ -326,8 +335,10 @@ class shard {
   bool stop_requested_ = false;
   bool until_no_task_lives_ = false;
   bool searching_ = false;
-  bool lively_ = false;  // a lone woken task was seen, and then run by its own shard
+  bool lively_ = false;  // a lone task was seen, and then run by its own shard
   bool watching_ = false;
+  bool turn_runs_ = false;
+  bool lone_is_untold_ = false;   // nobody was called for it
   bool may_have_roving_ = false;  // fresh_ and woken_; false is certain
   bool was_away_ = false;         // others may have seen it asleep, or run by nobody, since it last ran anything
   bool timers_queued_ = false;
@@ -360,6 +371,7 @@ class shard {
 
   // --- written by the owner, read by others
   alignas(64) atomic<std::uint64_t> slices_{0};
+  atomic<std::uint64_t> pushed_in_{0};  // the slice in which a roving task was made ready last
   atomic<std::uint64_t> spawned_{0};
   atomic<std::uint64_t> finished_{0};
   atomic<std::uint64_t> stolen_{0};

@@ -89,7 +89,7 @@ void send_roving(task_base& task, shard& home) noexcept {
   scheduler& owner = home.owner();
   owner.overflow().push(task);
   if (is_planted(planted::roving_without_call)) return;
-  if (owner.idle().should_call(false)) owner.call_searcher(home.index());
+  if (owner.idle().should_call()) owner.call_searcher(home.index());
 }
 
 void commit(void* argument) noexcept {

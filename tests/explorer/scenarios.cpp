@@ -165,7 +165,7 @@ struct shards_scenario : scenario {
   [[nodiscard]] virtual item* search() = 0;
 
   void publish(unsigned from) {
-    if (idle.should_call(false)) call_searcher(from);
+    if (idle.should_call()) call_searcher(from);
   }
 
   void call_searcher(unsigned from) {
@@ -312,6 +312,70 @@ struct watch_ended_by_message : watch_ended {
       watch_ended::thread(1);
     }
   }
+};
+
+// A shard that goes on for ever publishes what is a lone task there.
+struct lone_scenario : shards_scenario {
+  bounded_deque<item, explored> deque{2};
+  items<2> each;
+
+  bool work_is_visible() override { return !deque.looks_empty(); }
+  item* search() override { return deque.steal().element; }
+
+  void push(unsigned index) {
+    each[index].make_ready();
+    (void)deque.push(each[index]);
+    const bool is_lone = deque.size_estimate() <= 1;
+    if (idle.should_call() && !(is_lone && idle.has_short_watch())) call_searcher(0);
+  }
+
+  void sleep(unsigned me, bool leave_lone_ones) {
+    bool searching = false;
+    for (unsigned iteration = 0;; relax(iteration++)) {
+      idle.announce(me, std::exchange(searching, false));
+      if (deque.size_estimate() > (leave_lone_ones ? 1U : 0U)) {
+        searching = idle.awake(me) || idle.start_searching();
+      } else {
+        bells[me].wait();
+        searching = idle.awake(me);
+      }
+      if (searching && look(me, searching)) return;
+    }
+  }
+};
+
+// Whose watch was short goes to sleep for longer: it sees the task, or is called.
+struct short_watch_left : lone_scenario {
+  short_watch_left() { (void)idle.watch(1, true); }
+  void thread(unsigned index) override {
+    if (index == 0) return push(0);
+    (void)idle.watch(1, false);
+    sleep(1, false);
+  }
+  void at_end() override { each.require_all_taken(); }
+};
+
+// It stays short, and there are two tasks: one is to be taken.
+struct short_watch_kept : lone_scenario {
+  short_watch_kept() { (void)idle.watch(1, true); }
+  void thread(unsigned index) override {
+    if (index != 0) return sleep(1, true);
+    push(0);
+    push(1);
+  }
+  void at_end() override { require(deque.size_estimate() <= 1, "two wait while somebody sleeps"); }
+};
+
+// Whose watch was short has found work: the task is seen by who goes to sleep, or somebody is called for it.
+struct short_watch_ended : lone_scenario {
+  short_watch_ended() { (void)idle.watch(1, true); }
+  void thread(unsigned index) override {
+    if (index == 2) return push(0);
+    if (index == 0) return sleep(0, false);
+    const bool lone_ones_relied_on_it = idle.end_watch(1);
+    if ((lone_ones_relied_on_it || !idle.has_watcher()) && idle.sleepers() != 0) call_searcher(1);
+  }
+  void at_end() override { each.require_all_taken(); }
 };
 
 // An observer of all shards goes to sleep, and a shard wakes, or gets a thread again: one of the two must see the
@@ -734,6 +798,9 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(watch_handed_over, "[watch]", .threads = 2),
       ROVING_SCENARIO(watch_ended, "[quiet]", .threads = 2),
       ROVING_SCENARIO(watch_ended_by_message, "[quiet]", .threads = 3),
+      ROVING_SCENARIO(short_watch_left, "[lone]", .threads = 2),
+      ROVING_SCENARIO(short_watch_kept, "[wake]", .threads = 2),
+      ROVING_SCENARIO(short_watch_ended, "[lone]", .threads = 3),
       ROVING_SCENARIO(rests_seen_asleep, "[rests]", .threads = 2),
       ROVING_SCENARIO(rests_seen_absent, "[rests]", .threads = 2),
       ROVING_SCENARIO(deque_wake_two, "[wake] (b)", .threads = 3, .preemptions_at_most = 2,

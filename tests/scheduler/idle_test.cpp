@@ -12,15 +12,15 @@ using roving::detail::idle_set;
 TEST_CASE("idle: nobody is called while all are awake, or while somebody searches", "[idle]") {
   idle_set idle{3};
   bool again = true;
-  CHECK_FALSE(idle.should_call(false));
+  CHECK_FALSE(idle.should_call());
   CHECK_FALSE(idle.call_one(0, again).has_value());
   CHECK_FALSE(again);
 
   REQUIRE(idle.start_searching());
   idle.announce(1, false);
-  CHECK_FALSE(idle.should_call(false));  // somebody searches: it will find what there is
+  CHECK_FALSE(idle.should_call());  // somebody searches: it will find what there is
   CHECK(idle.stop_searching());
-  CHECK(idle.should_call(false));
+  CHECK(idle.should_call());
 }
 
 TEST_CASE("idle: a called sleeper is off the sleepers and counts as a searcher", "[idle]") {
@@ -33,7 +33,7 @@ TEST_CASE("idle: a called sleeper is off the sleepers and counts as a searcher",
   REQUIRE(called == 1U);
   CHECK_FALSE(again);
   CHECK(idle.sleepers() == 0);
-  CHECK_FALSE(idle.should_call(false));  // one wake is under way
+  CHECK_FALSE(idle.should_call());  // one wake is under way
   CHECK(idle.awake(1));                  // it learns that it was called
   CHECK(idle.stop_searching());          // and is the last of the searchers
 }
@@ -74,13 +74,26 @@ TEST_CASE("idle: one watches at a time, and a short watch keeps lone tasks from 
   CHECK(idle.watch(1, true));
   CHECK_FALSE(idle.watch(2, false));
   idle.announce(1, false);
-  CHECK(idle.should_call(false));
-  CHECK_FALSE(idle.should_call(true));
-  idle.end_watch(2);  // not its own
+  CHECK(idle.should_call());
+  CHECK(idle.has_short_watch());
+  CHECK_FALSE(idle.end_watch(2));  // not its own
   CHECK(idle.has_watcher());
-  idle.end_watch(1);
+  CHECK(idle.end_watch(1));
   CHECK_FALSE(idle.has_watcher());
-  CHECK(idle.should_call(true));
+  CHECK_FALSE(idle.has_short_watch());
+}
+
+TEST_CASE("idle: a short watch is taken from who has a long one, and from nobody else", "[idle]") {
+  idle_set idle{3};
+  CHECK(idle.watch(1, false));
+  CHECK(idle.watch(2, true));
+  CHECK(idle.has_short_watch());
+  CHECK_FALSE(idle.watch(1, false));
+  CHECK_FALSE(idle.watch(1, true));
+  CHECK_FALSE(idle.end_watch(1));
+  CHECK(idle.watch(2, false));  // it is long again
+  CHECK_FALSE(idle.has_short_watch());
+  CHECK_FALSE(idle.end_watch(2));
 }
 
 // Producers publish items, sleepers look for them as the protocol says. If a wake could be lost, a sleeper would wait
@@ -137,7 +150,7 @@ TEST_CASE("idle: producers and sleepers that race lose no item", "[idle]") {
   for (unsigned i = 1; i < workers; ++i) threads.emplace_back(work, i);
   for (int i = 0; i < items; ++i) {
     published.fetch_add(1, std::memory_order_seq_cst);  // P1
-    if (idle.should_call(false)) call(0);               // P2, P3
+    if (idle.should_call()) call(0);               // P2, P3
   }
   while (taken.load() < items) std::this_thread::yield();
   stop.store(true, std::memory_order_seq_cst);

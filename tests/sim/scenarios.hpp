@@ -144,8 +144,28 @@ inline void pairs_from_outside() {
 
 // All sleep for about as long as somebody watches when nobody runs: one may wake just as the watch ends.
 inline void watched_after_a_pause() {
-  for (unsigned round = 0; round < 6; ++round)
-    roving::spawn(somewhere(2 * round + 1), [round] { roving::sleep_for(10'290us + round * 25us); }).get();
+  for (unsigned round = 0; round < 4; ++round) {
+    roving::spawn(somewhere(2 * round + 1), [round] {
+      roving::sleep_for(10'180us + round * 5us);
+      for (int wakes = 0; wakes < 40; ++wakes) roving::sleep_for(11us);
+    }).get();
+  }
+}
+
+// A shard that sleeps has seen lone tasks run by their own shard, and looks every 50 us; then it has seen none, and
+// sleeps for longer. Now one is spawned by who computes on: it comes, or is called.
+inline void lone_tasks() {
+  for (unsigned round = 0; round < 12; ++round)
+    for (const auto pause : {0us, 50us + round * 1us}) {
+      for (int i = 0; i < 12; ++i) roving::spawn(roving::anywhere, [] {}).join();
+      roving::sim::spend(pause);
+      roving::time_point begun;
+      auto lone = roving::spawn(roving::anywhere, [&] { begun = roving::now(); });
+      const roving::time_point spawned = roving::now();
+      roving::sim::spend(400us);
+      lone.join();
+      need(roving::shard_count() == 1 || begun - spawned < 200us, "a lone task waited for its spawner");
+    }
 }
 
 // For each way of waiting: two wait for one thing, one of them is cancelled at any moment. Who was not must get it. (A
@@ -556,6 +576,7 @@ inline std::span<const scenario> all_scenarios() {
                                      {"from_outside", from_outside},
                                      {"pairs_from_outside", pairs_from_outside},
                                      {"watched_after_a_pause", watched_after_a_pause},
+                                     {"lone_tasks", lone_tasks},
                                      {"permit_handed_over", permit_handed_over},
                                      {"item_handed_over", item_handed_over},
                                      {"mutex_handed_over", mutex_handed_over},

@@ -362,7 +362,7 @@ TEST_CASE("sim: how many are stolen at once is drawn", "[sim]") {
   constexpr unsigned all = 24;
   std::uint64_t most = 0;
   unsigned ones_of_many = 0;
-  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 600; ++seed) {
     sim::run({.seed = seed, .runtime = {.shards = 2, .deque_capacity = 64}}, [&] {
       roving::detail::atomic<bool> go{false};
       auto busy = roving::spawn(roving::on_shard(1), [&] {
@@ -387,7 +387,7 @@ TEST_CASE("sim: how many are stolen at once is drawn", "[sim]") {
     });
   }
   CHECK(most > all / 3);
-  CHECK(ones_of_many > 35);  // some 20 by chance, as the owner takes others meanwhile
+  CHECK(ones_of_many > 52);  // some 40 by chance, as the owner takes others meanwhile
 }
 
 TEST_CASE("sim: a write may find no room where there is some, as a read may find nothing", "[sim]") {

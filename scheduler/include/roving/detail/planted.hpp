@@ -18,6 +18,8 @@ enum class planted : std::uint8_t {
   found_alone,                    // who finds work at the second look does not tell that there may be more
   searchers_do_not_chain,         // likewise who finds it in a search
   watch_ended_unlooked,           // who ends the watch does not see who woke meanwhile
+  long_watch_kept,                // who has seen a lone task sleeps on, since somebody else has the watch
+  short_watch_kept,               // who sleeps for longer says so after it has looked for lone tasks
   claim_in_two_steps,             // two may end the same wait
   unlock_before_leaving,          // a task is seen as waiting while it runs
   ready_before_leaving,           // a task is on a queue while it runs
