@@ -18,8 +18,8 @@
 // it. This is written, and a pinned parent's place in line taken, no sooner than somebody could see it, since most
 // children end before:
 //   when the child leaves (parks, yields);
-//   when what runs on the same thread meanwhile, the child itself or a task that it starts eagerly, cancels a task,
-//   waits for one or asks for a report.
+//   when what runs on the same thread meanwhile, the child itself, a task that it starts eagerly or who is told of its
+//   end at once, cancels a task, waits for one or asks for a report.
 // A cancel from another thread that comes before marks the parent. The mark is passed on when the child leaves, and is
 // thrown by the parent's wait if the child ends before.
 //

@@ -145,6 +145,60 @@ TEST_CASE("pinned inline join: a task that the child starts eagerly may wait for
   });
 }
 
+TEST_CASE("pinned inline join: who is told of the child's end at once may cancel, and wait for others", "[inline]") {
+  struct at_once {
+    void post(const std::function<void()>& f) const { f(); }
+  };
+  run_pinned([] {
+    std::string order;
+    auto neighbour = roving::spawn([&] {
+      order += "n";
+      CHECK(thrown_by([] { park(); }) == "cancelled");
+      order += "c";
+    });
+    roving::yield();
+    auto child = roving::spawn([] {});
+    (void)child.on_done(at_once{}, [&] {
+      neighbour.cancel();
+      (void)child.on_done([&] { order += "d"; });
+    });
+    child.get();
+    order += "m";
+    roving::yield();
+    CHECK(order == "ncdm");
+  });
+  run_pinned([] {
+    auto parent = roving::spawn([] {
+      const roving::task_view self = roving::this_task::handle();
+      auto child = roving::spawn([] {});
+      (void)child.on_done(at_once{}, [self] { CHECK(self.cancel("at the end")); });
+      CHECK(thrown_by([&] { child.get(); }) == "cancelled: at the end");
+    });
+    parent.get();
+  });
+}
+
+// A roving parent's group is told by whoever has ended, at once.
+TEST_CASE("pinned inline join: the child is of a roving task's group, fails and has its siblings cancelled",
+          "[inline]") {
+  std::string seen;
+  CHECK(run_in({1, false}, [&] {
+          roving::shared_task<void> child;
+          auto parent = roving::spawn(roving::anywhere, [&] {
+            seen = roving_test::group_errors([&](roving::task_group& group) {
+              group.spawn([] { park(); });
+              roving::yield();
+              child = group.spawn(roving::on_shard(0), [] { throw roving_test::error("told"); });
+              park();
+            });
+          });
+          while (!child.valid()) roving::yield();
+          CHECK(thrown_by([&] { child.get(); }) == "told");
+          parent.get();
+        }) == 0);
+  CHECK(seen == "told");
+}
+
 TEST_CASE("inline join: the child cancels its parent, and so itself, at once", "[inline]") {
   const bool is_roving = GENERATE(false, true);
   CHECK(run_in({1, is_roving}, [] {
