@@ -37,6 +37,7 @@ void run_on_this_stack(task_base& child, task_base& parent, fiber& on, shard* he
 
 void open(inline_frame& frame) noexcept {
   if (std::exchange(frame.is_open, true)) return;
+  frame.parent.waits_for = wait_subject::unknown;
   frame.parent.awaits = &frame.cancels_go_to;
   if (!frame.parent.roving) {
     const std::lock_guard guard{frame.child.lock()};

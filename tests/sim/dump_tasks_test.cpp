@@ -56,3 +56,38 @@ TEST_CASE("sim: tasks are looked at while their waits end", "[sim][dump]") {
   const sim::explored all = sim::explore({.seeds = 2000}, seen_while_they_wait);
   CHECK(all.runs == 2000);
 }
+
+// What a wait was for is not said of the next one, in which it may be gone.
+TEST_CASE("sim: who runs a child on its own stack waits for no lock any more", "[sim][dump]") {
+  int seen = 0;
+  int locked = 0;
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    sim::options how;
+    how.seed = seed;
+    how.runtime.shards = 1;
+    std::string dump;
+    sim::run(how, [&] {
+      roving::mutex lock;
+      lock.lock();
+      auto parent = roving::spawn(roving::attributes{.name = "the parent"}, [&] {
+        lock.lock();
+        lock.unlock();
+        roving::spawn([] { roving::sleep_for(1ms); }).get();
+      });
+      roving::yield();
+      lock.unlock();
+      roving::sleep_for(10us);
+      lock.lock();
+      dump = roving::dump_tasks();
+      lock.unlock();
+      parent.get();
+    });
+    const std::size_t line = dump.find("task the parent");
+    const std::string text = dump.substr(line, dump.find('\n', line) - line);
+    if (text.find("runs a child on its own stack") == text.npos) continue;
+    ++seen;
+    locked += text.find("locked by") != text.npos ? 1 : 0;
+  }
+  CHECK(seen > 10);
+  CHECK(locked == 0);
+}
