@@ -20,8 +20,8 @@ constexpr unsigned switches_between_clock_reads = 16;
 constexpr unsigned oldest_fresh_every = 61;  // picks; a prime, so that it falls in step with nothing
 constexpr unsigned quiet_looks_until_the_watch_ends = 20;
 constexpr duration short_watch_interval = std::chrono::microseconds{50};
-constexpr duration left_alone_for = std::chrono::microseconds{1};  // a lone task, while its shard runs something else
-constexpr duration well_ahead = std::chrono::milliseconds{1};
+constexpr duration left_alone_for = std::chrono::microseconds{1};  // a lone task, in the slice that made it ready
+constexpr duration well_ahead = std::chrono::seconds{1};
 
 template <class Counter>
 void count(Counter& counter, std::uint64_t by = 1) noexcept {  // one writer
@@ -52,7 +52,6 @@ shard::shard(scheduler& owner, unsigned index)
       door_{new gate{*this}},
       debug_{owner.options().slow_slice.has_value() || owner.options().on_suspension},
       last_poll_{owner.now()},
-      well_ahead_{owner.options().poll_every_generation ? time_point::max() : time_after(last_poll_, well_ahead)},
       pinned_timers_{owner.now()},
       due_marker_{ready_kind::posted, &run_due_timers_of},
       stacks_{owner.stacks()},
@@ -77,6 +76,7 @@ void shard::begin_thread(std::optional<unsigned> core) noexcept {
   anchor_ = thread_anchor::of_this_thread();
   loop_.adopt_thread();
   was_away_ = true;
+  if (!scheduler_.options().poll_every_generation) well_ahead_ = time_after(now(), well_ahead);
   set_this_shard(this);
   asked().enter();
   if (debug_) check_.begin_thread(scheduler_.options().debug_thread_local_scan);
@@ -670,6 +670,7 @@ void shard::sleep() noexcept {
     in_parker_.store(true, std::memory_order_relaxed);
     parker_->wait(until, found);
     in_parker_.store(false, std::memory_order_relaxed);
+    well_ahead_ = time_point::max();  // until the next look
     searching_ = idle.awake(index_);
     scheduler_.stalls().shard_woke();
     if (watching_) look_at_the_others();

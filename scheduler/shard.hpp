@@ -187,8 +187,9 @@ class shard {
     if (debug_) task.since.store(now().time_since_epoch().count(), std::memory_order_relaxed);
   }
 
-  /// Whether a deadline has passed. Without a look at the clock where it is well ahead of the last one: in a slice that
-  /// is longer than that, it may have passed unseen, and then is seen by the next look. Its thread only.
+  /// Whether a deadline has passed. Without a look at the clock where it is well ahead (1 s) of the last one: where
+  /// slices since then took longer than that, it may have passed unseen, and then is seen by the next look. Its thread
+  /// only.
   [[nodiscard]] bool has_passed(time_point deadline) const noexcept {
     return deadline <= well_ahead_ && deadline <= now();
   }
@@ -347,7 +348,7 @@ class shard {
   task_base* unstartable_ = nullptr;  // has no stack, and is to be failed
   std::exception_ptr why_unstartable_;
   time_point last_poll_{};
-  time_point well_ahead_;  // of the last look; the end of time where that is not good enough
+  time_point well_ahead_ = time_point::max();  // of the last look; the end of time where that is not good enough
   timer_wheel pinned_timers_;
   timer_batch due_;
   ready_node due_marker_;
