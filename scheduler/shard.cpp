@@ -174,7 +174,6 @@ void shard::run_due_timers() noexcept {
 }
 
 void shard::run_ready() noexcept {
-  turn_runs_ = true;
   if (generation_left_ == 0)
     generation_left_ = ready_.size();
   else
@@ -186,10 +185,11 @@ void shard::run_ready() noexcept {
       enter(as_task(*node));
     } else {
       count_slice();
+      runs_callback_ = true;
       node->run(*node);
+      runs_callback_ = false;
     }
   }
-  turn_runs_ = false;
 }
 
 void shard::enter(task_base& task) noexcept {
@@ -565,7 +565,7 @@ void shard::push_woken(task_base& task) noexcept {
 
 void shard::publish_roving() noexcept {
   if (!scheduler_.idle().should_call()) return;
-  const bool is_next_on_the_loop = current_ == nullptr && !turn_runs_;  // if nothing else is found meanwhile
+  const bool is_next_on_the_loop = current_ == nullptr && !runs_callback_;  // if nothing else is found meanwhile
   if (roving_at_hand() <= 1 && (is_next_on_the_loop || scheduler_.idle().has_short_watch()))
     lone_is_untold_ = true;
   else

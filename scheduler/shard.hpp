@@ -338,10 +338,10 @@ class shard {
   bool searching_ = false;
   bool lively_ = false;  // a lone task was seen, and then run by its own shard
   bool watching_ = false;
-  bool turn_runs_ = false;
   bool lone_is_untold_ = false;   // nobody was called for it
   bool may_have_roving_ = false;  // fresh_ and woken_; false is certain
   bool was_away_ = false;         // others may have seen it asleep, or run by nobody, since it last ran anything
+  bool runs_callback_ = false;
   bool timers_queued_ = false;
   bool timers_wanted_ = false;
   unsigned quiet_looks_ = 0;
