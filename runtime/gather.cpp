@@ -14,6 +14,7 @@
 #include "runtime/watcher.hpp"
 #include "scheduler/inline_join.hpp"
 #include "scheduler/this_shard.hpp"
+#include "scheduler/wait_parts.hpp"
 
 namespace roving::detail {
 namespace {
@@ -49,12 +50,17 @@ class gather_state final : public watcher {
     for (node* const each : done) told(*each);
   }
 
-  // Runs the newest of them inline, until one is found that can't be: the oldest are for those who steal.
-  void run_unstarted(const char* call) noexcept {
+  // Runs the newest of them inline, until one is found that can't be: the oldest are for those who steal. True when the
+  // task has a cancel to look at.
+  [[nodiscard]] bool run_unstarted(const char* call) noexcept {
+    bool cancel_pending = false;
     for (auto each = nodes_.rbegin(); each != nodes_.rend() && !is_done(); ++each) {
-      future_base& child = *each->watched;
-      if (!child.is_task() || join_inline(static_cast<task_base&>(child), *this, call) == inline_join::not_done) return;
+      if (!each->watched->is_task()) break;
+      const inline_join how = join_inline(static_cast<task_base&>(*each->watched), *this, call);
+      if (how == inline_join::not_done) break;
+      cancel_pending = how == inline_join::cancel_pending;
     }
+    return cancel_pending;
   }
 
   // Nobody waits any more. What fails from now on is not reported. (By the other rules all have ended, unless the task
@@ -161,8 +167,9 @@ std::size_t gather_futures(std::span<future_base* const> futures, gather_rule ru
   for (const std::size_t place : first_places(futures)) different.push_back(futures[place]);
   const future_reference<gather_state> all{new gather_state{futures, different, rule, call}};
   all->begin();
-  if (rule == gather_rule::cancel_on_failure || rule == gather_rule::settled) all->run_unstarted(call);
-  const bool has_cancel = all->await(call);
+  const bool owns = rule == gather_rule::cancel_on_failure || rule == gather_rule::settled;
+  const bool cancel_pending = owns && all->run_unstarted(call);
+  const bool has_cancel = all->await(call) || (cancel_pending && take_pending_cancel());
   all->abandon();
   if (has_cancel && !all->failed_by_cancellation()) throw_cancelled();
   all->throw_failure();
