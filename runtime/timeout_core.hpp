@@ -11,8 +11,7 @@
 // I1  After leave() nothing of it is queued or set, and no cancel of it is on its way.
 //
 // [alarm]  the alarm stores rung_, release, as the last it does -> disarm() loads it, acquire: the cancel comes before
-// the
-//          uncancel.
+//          the uncancel.
 #pragma once
 
 #include <cstdint>

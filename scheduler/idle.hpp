@@ -39,9 +39,8 @@
 //          of a sleeper is set before it looks at the watch, and looked at after that was ended.
 //
 // [quiet]  Who has the watch and has seen nobody run for long ends the watch, then looks at the others' flags; who
-// wakes
-//          takes its announcement back (S5), then looks at the watch; all seq_cst: one of the two sees the other. So
-//          either the watch is taken again, or who runs finds none and calls somebody.
+//          wakes takes its announcement back (S5), then looks at the watch; all seq_cst: one of the two sees the other.
+//          So either the watch is taken again, or who runs finds none and calls somebody.
 //
 // [count]  Who sleeps or is called is counted in the word first, then the flag is set, release; who takes the flag,
 //          acquire, then counts down: no count falls below zero.

@@ -17,8 +17,7 @@
 // I1  current_ is set before a fiber is entered, by the side that leaves.
 // I2  A pinned task is in ready_ or inbox_ of its home and nowhere else; a roving one never is.
 // I3  ready_ is appended to by the owner's thread only. A roving task that runs here and appends drains the inbox
-// first, so
-//     that what one producer sends to a shard keeps its order though the producer moves (D6).
+//     first, so that what one producer sends to a shard keeps its order though the producer moves (D6).
 #pragma once
 
 #include <cstdint>

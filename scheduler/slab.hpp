@@ -7,8 +7,7 @@
 // Handles may outlive the runtime: retire() leaves the slab to the last block that is given back.
 //
 // I1  `balance_` counts what came back from elsewhere. retire() subtracts what must come back; whoever brings it to
-// zero
-//     destroys the slab. Before retire() it is never zero right after a return, and nobody looks.
+//     zero destroys the slab. Before retire() it is never zero right after a return, and nobody looks.
 // I2  Chunks are only added, at the head; walkers may follow the list at any time.
 //
 // [return]  give_back() release -> take() exchange, acquire: the owner sees the block as it was left.

@@ -25,8 +25,8 @@
 //
 // I1  Only the task itself, or the shard that just left its stack for it, takes the word from running to parked.
 // I2  For each epoch at most one claim() succeeds.
-// I3  Pins are only added in a wait, by a canceller while it forwards and is not masked. Who finds as many as fit into
-//     the word waits.
+// I3  Pins are only added in a wait: by a canceller that forwards, by who reports, and by the side that left the task's
+//     stack and passes its mark on. Cancellers and reporters who find as many as fit into the word wait.
 //
 // [handover]  arm()/commit() release -> claim() acquire: who claims sees what the task wrote before it left.
 // [result]    claim() release -> settled() acquire: the task sees what the claimer wrote before it claimed.
@@ -129,7 +129,7 @@ class basic_claim_word {
     }
   }
 
-  /// Holds a task that has just been armed, as cancel() does when it says `forward`. Before anybody can claim it.
+  /// Holds a task whose stack has just been left, as cancel() does when it says `forward`. Before it can go on.
   void pin() noexcept { word_.fetch_add(pin_unit, std::memory_order_relaxed); }
 
   void unpin() noexcept { word_.fetch_sub(pin_unit, std::memory_order_release); }  // [pin]
