@@ -97,7 +97,6 @@ void shard::run() noexcept {
     drain_inbox();
     if (poll_wanted_ || scheduler_.options().poll_every_generation) poll();
     queue_due_timers();
-    if (was_away_ && has_own_work()) hand_over_the_watch();
     run_ready();
     if (!has_own_work()) wait_for_work();
   }
@@ -181,6 +180,8 @@ void shard::run_ready() noexcept {
   roving_left_ = scheduler_.options().roving_per_turn;
   interrupted_ = false;
   while (ready_node* const node = pick(true)) {
+    if (was_away_) [[unlikely]]
+      hand_over_the_watch();
     if (node->kind == ready_kind::task) {
       enter(as_task(*node));
     } else {
