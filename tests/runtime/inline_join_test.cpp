@@ -12,20 +12,17 @@
 #include <roving/roving.hpp>
 
 #include "tests/runtime/placed.hpp"
+#include "tests/runtime/same_stack.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace std::chrono_literals;
+using roving_test::is_same_stack;
 using roving_test::park;
 using roving_test::run_in;
+using roving_test::stack_address;
 using roving_test::thrown_by;
 
 namespace {
-
-// Near enough to be on one stack; stacks are 256 KiB and more.
-[[gnu::noinline]] std::uintptr_t stack_address() {
-  return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-}
-bool is_same_stack(std::uintptr_t a, std::uintptr_t b) { return (a > b ? a - b : b - a) < 128 * 1024; }
 
 // On one shard, in a roving task, so that nobody else can start the child.
 template <class Body>

@@ -13,18 +13,16 @@
 #include <roving/roving.hpp>
 
 #include "tests/runtime/placed.hpp"
+#include "tests/runtime/same_stack.hpp"
 #include "tests/support/catch.hpp"
 
+using roving_test::is_same_stack;
 using roving_test::park;
 using roving_test::run_in;
+using roving_test::stack_address;
 using roving_test::thrown_by;
 
 namespace {
-
-[[gnu::noinline]] std::uintptr_t stack_address() {
-  return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-}
-bool is_same_stack(std::uintptr_t a, std::uintptr_t b) { return (a > b ? a - b : b - a) < 64 * 1024; }
 
 template <class Body>
 void run_pinned(Body body) {
