@@ -29,10 +29,32 @@ void run_pinned(Body body) {
   CHECK(run_in({1, false}, body) == 0);
 }
 
-// Until a plain thread says so: a task that does might be on a shard that spins here. Neither suspends nor sleeps.
-void spin_until(const std::atomic<bool>& flag) {
-  while (!flag) {
-  }
+// Runs a task, placed so on two shards, that is cancelled from elsewhere while it is in the call that `body` is given.
+// That call neither suspends nor sleeps, so who cancels is a plain thread: a task might be on the shard that spins
+// there. Returns what `body` has thrown.
+template <class Body, class... Message>
+std::string thrown_when_cancelled_meanwhile(roving::placement where, Body body, const Message&... message) {
+  std::atomic<bool> is_there{false};
+  std::atomic<bool> asked{false};
+  const auto be_cancelled = [&] {
+    is_there = true;
+    while (!asked) {
+    }
+  };
+  bool was_taken = false;
+  std::string seen;
+  CHECK(run_in({2, false}, [&] {
+          auto parent = roving::spawn(where, [&] { seen = thrown_by([&] { body(be_cancelled); }); });
+          std::thread canceller([&] {
+            while (!is_there) std::this_thread::yield();
+            was_taken = parent.cancel(message...);
+            asked = true;
+          });
+          parent.join();
+          canceller.join();
+        }) == 0);
+  CHECK(was_taken);
+  return seen;
 }
 
 }  // namespace
@@ -215,71 +237,33 @@ TEST_CASE("inline join: the child cancels its parent, and so itself, at once", "
 }
 
 TEST_CASE("inline join: a cancel from elsewhere reaches the child when it parks", "[inline]") {
-  const bool is_roving = GENERATE(false, true);
+  const roving::placement where = GENERATE(roving::here, roving::anywhere);
   const int depth = GENERATE(1, 20);
+  struct nest {
+    static void run(int levels, const std::function<void()>& last) {
+      roving::spawn([&, levels] { levels > 1 ? run(levels - 1, last) : last(); }).get();
+    }
+  };
   for (int round = 0; round < 20; ++round) {
     std::string seen_by_child;
-    std::string seen_by_parent;
-    std::atomic<bool> begun{false};
-    std::atomic<bool> asked{false};
-    bool was_taken = false;
-    CHECK(run_in({2, false}, [&] {
-            struct nest {
-              static void run(int levels, const std::function<void()>& last) {
-                roving::spawn([&, levels] { levels > 1 ? run(levels - 1, last) : last(); }).get();
-              }
-            };
-            auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
-              seen_by_parent = thrown_by([&] {
-                nest::run(depth, [&] {
-                  begun = true;
-                  spin_until(asked);
-                  seen_by_child = thrown_by([] { park(); });
-                  throw roving::cancelled{"passed on"};
-                });
-              });
-            });
-            std::thread canceller([&] {
-              while (!begun) std::this_thread::yield();
-              was_taken = parent.cancel("from elsewhere");
-              asked = true;
-            });
-            parent.join();
-            canceller.join();
-            CHECK(was_taken);
-          }) == 0);
+    const auto parent = [&](const auto& be_cancelled) {
+      nest::run(depth, [&] {
+        be_cancelled();
+        seen_by_child = thrown_by([] { park(); });
+        throw roving::cancelled{"passed on"};
+      });
+    };
+    CHECK(thrown_when_cancelled_meanwhile(where, parent, "from elsewhere") == "cancelled: passed on");
     CHECK(seen_by_child == "cancelled: from elsewhere");
-    CHECK(seen_by_parent == "cancelled: passed on");
   }
 }
 
 TEST_CASE("inline join: a cancel from elsewhere that comes too late for the child is thrown by the parent's get()",
           "[inline]") {
-  const bool is_roving = GENERATE(false, true);
+  const roving::placement where = GENERATE(roving::here, roving::anywhere);
   for (int round = 0; round < 20; ++round) {
-    std::string seen_by_parent;
-    std::atomic<bool> begun{false};
-    std::atomic<bool> asked{false};
-    bool was_taken = false;
-    CHECK(run_in({2, false}, [&] {
-            auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
-              seen_by_parent = thrown_by([&] {
-                roving::spawn([&] {
-                  begun = true;
-                  spin_until(asked);
-                }).get();
-              });
-            });
-            std::thread canceller([&] {
-              while (!begun) std::this_thread::yield();
-              was_taken = parent.cancel("late");
-              asked = true;
-            });
-            parent.join();
-            canceller.join();
-            CHECK(was_taken);
-          }) == 0);
-    CHECK(seen_by_parent == "cancelled: late");
+    const auto parent = [](const auto& be_cancelled) { roving::spawn([&] { be_cancelled(); }).get(); };
+    CHECK(thrown_when_cancelled_meanwhile(where, parent, "late") == "cancelled: late");
   }
 }
 
@@ -315,69 +299,39 @@ TEST_CASE("inline join: a cancel from elsewhere that comes too late for the last
 TEST_CASE("inline join: a cancel that is passed on may end what the child is about to wait for", "[inline]") {
   for (int round = 0; round < 20; ++round) {
     std::atomic<bool> sibling_waits{false};
-    std::atomic<bool> begun{false};
-    std::atomic<bool> asked{false};
-    bool was_taken = false;
     std::string seen_by_child;
-    CHECK(run_in({2, false}, [&] {
-            roving::promise<int> never;
-            const roving::shared_future<int> awaited = never.get_future().share();
-            auto parent = roving::spawn(roving::anywhere, [&] {
-              (void)thrown_by([&] {
-                roving::gather(
-                    [&] {  // stolen by shard 1
-                      sibling_waits = true;
-                      awaited.get();
-                    },
-                    [&] {  // inline
-                      begun = true;
-                      spin_until(asked);
-                      seen_by_child = thrown_by([&] { awaited.get(); });
-                    });
-              });
-            });
-            std::thread canceller([&] {
-              while (!begun || !sibling_waits) std::this_thread::yield();
-              was_taken = parent.cancel();
-              asked = true;
-            });
-            parent.join();
-            canceller.join();
-            CHECK(was_taken);
-          }) == 0);
+    (void)thrown_when_cancelled_meanwhile(roving::anywhere, [&](const auto& be_cancelled) {
+      roving::promise<int> never;
+      const roving::shared_future<int> awaited = never.get_future().share();
+      roving::gather(
+          [&] {  // stolen by shard 1
+            sibling_waits = true;
+            awaited.get();
+          },
+          [&] {  // inline
+            while (!sibling_waits) {
+            }
+            be_cancelled();
+            seen_by_child = thrown_by([&] { awaited.get(); });
+          });
+    });
     CHECK(seen_by_child == "cancelled");
   }
 }
 
 TEST_CASE("inline join: a cancel from elsewhere reaches a child that parks in a generator's body", "[inline]") {
-  const bool is_roving = GENERATE(false, true);
+  const roving::placement where = GENERATE(roving::here, roving::anywhere);
   std::string seen;
-  std::atomic<bool> begun{false};
-  std::atomic<bool> asked{false};
-  bool was_taken = false;
-  CHECK(run_in({2, false}, [&] {
-          auto parent = roving::spawn(is_roving ? roving::anywhere : roving::here, [&] {
-            (void)thrown_by([&] {
-              roving::spawn([&] {
-                begun = true;
-                spin_until(asked);
-                roving::generator<int> numbers{[&](auto& yield) {
-                  seen = thrown_by([] { park(); });
-                  yield(1);
-                }};
-                for (const int number : numbers) (void)number;
-              }).get();
-            });
-          });
-          std::thread canceller([&] {
-            while (!begun) std::this_thread::yield();
-            was_taken = parent.cancel();
-            asked = true;
-          });
-          parent.join();
-          canceller.join();
-          CHECK(was_taken);
-        }) == 0);
+  (void)thrown_when_cancelled_meanwhile(where, [&](const auto& be_cancelled) {
+    roving::spawn([&] {
+      be_cancelled();
+      roving::generator<int> numbers{[&](auto& yield) {
+        seen = thrown_by([] { park(); });
+        yield(1);
+      }};
+      for (const int number : numbers) (void)number;
+    }).get();
+  });
   CHECK(seen == "cancelled");
 }
 
