@@ -2,11 +2,8 @@
 //
 // Does what limit_echo.cpp does by hand, with the same buffers, so that the two can be compared: see bench.py.
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -14,7 +11,11 @@
 #include <roving/roving.hpp>
 #include <roving/serve.hpp>
 
+#include "perf/server_program.hpp"
+
 namespace {
+
+using roving_perf::read_number;
 
 constexpr std::string_view usage =
     R"(echo [--port N] [--shards N]      answers each message on 127.0.0.1 with itself, until it is ended by a signal
@@ -27,13 +28,6 @@ struct settings {
   std::uint16_t port = 7000;
   unsigned shards = 1;
 };
-
-template <class Number>
-void read_number(std::string_view option, const char* text, Number& into) {
-  const char* const end = text != nullptr ? text + std::strlen(text) : nullptr;
-  if (text == nullptr || std::from_chars(text, end, into).ptr != end || text == end)
-    throw std::invalid_argument{std::string{option} + " wants a number"};
-}
 
 settings read_arguments(char** arguments) {
   settings read;
@@ -72,17 +66,8 @@ void serve(const settings& chosen) {
 }  // namespace
 
 int main(int, char** arguments) {
-  try {
+  return roving_perf::run_server("echo", usage, [&] {
     const settings chosen = read_arguments(arguments);
     roving::run({.shards = chosen.shards}, [&] { serve(chosen); });
-    return 0;
-  } catch (const roving::interrupted&) {
-    return 0;
-  } catch (const std::invalid_argument& error) {
-    std::fprintf(stderr, "echo: %s\n%s", error.what(), usage.data());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "echo: %s\n", error.what());
-    return 1;
-  }
+  });
 }

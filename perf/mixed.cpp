@@ -4,11 +4,8 @@
 // does the same by hand, without stealing.
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -17,8 +14,11 @@
 #include <roving/serve.hpp>
 
 #include "perf/burn.hpp"
+#include "perf/server_program.hpp"
 
 namespace {
+
+using roving_perf::read_number;
 
 constexpr std::string_view usage =
     R"(mixed [options]     answers each message on 127.0.0.1 with itself, having computed; until it is ended by a signal
@@ -39,13 +39,6 @@ struct settings {
   bool rove = true;
   roving_perf::work_plan work;
 };
-
-template <class Number>
-void read_number(std::string_view option, const char* text, Number& into) {
-  const char* const end = text != nullptr ? text + std::strlen(text) : nullptr;
-  if (text == nullptr || std::from_chars(text, end, into).ptr != end || text == end)
-    throw std::invalid_argument{std::string{option} + " wants a number"};
-}
 
 settings read_arguments(char** arguments) {
   settings read;
@@ -100,17 +93,8 @@ void serve(const settings& chosen) {
 }  // namespace
 
 int main(int, char** arguments) {
-  try {
+  return roving_perf::run_server("mixed", usage, [&] {
     const settings chosen = read_arguments(arguments);
     roving::run({.shards = chosen.threads}, [&] { serve(chosen); });
-    return 0;
-  } catch (const roving::interrupted&) {
-    return 0;
-  } catch (const std::invalid_argument& error) {
-    std::fprintf(stderr, "mixed: %s\n%s", error.what(), usage.data());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "mixed: %s\n", error.what());
-    return 1;
-  }
+  });
 }
