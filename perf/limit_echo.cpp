@@ -8,32 +8,17 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "perf/epoll_server.hpp"
+
 namespace {
 
-int checked(int result, const char* call) {
-  if (result >= 0) return result;
-  std::perror(call);
-  std::exit(1);
-}
-
-void add(int queue, int fd, std::uint32_t events, void* what) {
-  epoll_event interest{};
-  interest.events = events;
-  interest.data.ptr = what;
-  checked(::epoll_ctl(queue, EPOLL_CTL_ADD, fd, &interest), "epoll_ctl");
-}
+using roving_perf::add;
+using roving_perf::or_exit;
 
 struct connection {
   int fd;
@@ -63,54 +48,26 @@ void accept_all(int queue, int listener) {
   for (;;) {
     const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && errno == EAGAIN) return;
-    checked(fd, "accept4");
-    const int on = 1;
-    checked(::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "setsockopt");
+    or_exit(fd, "accept4");
+    roving_perf::send_at_once(fd);
     add(queue, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, new connection{fd, 0, 0, {}});
   }
-}
-
-int listen_on(std::uint16_t port) {
-  const int listener = checked(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
-  const int on = 1;
-  checked(::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "setsockopt");
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  checked(::bind(listener, reinterpret_cast<const sockaddr*>(&address), size), "bind");
-  checked(::listen(listener, 4096), "listen");
-  checked(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
-  std::printf("listening on 127.0.0.1:%u\n", unsigned{ntohs(address.sin_port)});
-  std::fflush(stdout);
-  return listener;
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  const bool has_port = count == 3 && std::strcmp(arguments[1], "--port") == 0;
-  if (count != 1 && !has_port) {
-    std::fputs("limit_echo [--port N]\n", stderr);
-    return 2;
-  }
-  const int listener = listen_on(static_cast<std::uint16_t>(has_port ? std::atoi(arguments[2]) : 7000));
-  const int queue = checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+  const int listener = roving_perf::listen_on(roving_perf::port_of(count, arguments), SO_REUSEADDR);
+  roving_perf::say_port(roving_perf::local_port(listener));
+  const int queue = or_exit(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
   add(queue, listener, EPOLLIN | EPOLLET, nullptr);
-  std::array<epoll_event, 256> events;
-  for (;;) {
-    const int found = ::epoll_wait(queue, events.data(), static_cast<int>(events.size()), -1);
-    if (found < 0 && errno != EINTR) checked(found, "epoll_wait");
-    for (int i = 0; i < found; ++i) {
-      const epoll_event& event = events[static_cast<std::size_t>(i)];
-      auto* const from = static_cast<connection*>(event.data.ptr);
-      if (from == nullptr) {
-        accept_all(queue, listener);
-      } else if (!from->serve((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)) {
-        ::close(from->fd);  // takes it out of the queue
-        delete from;
-      }
+  roving_perf::answer_all(queue, [&](const epoll_event& event) {
+    auto* const from = static_cast<connection*>(event.data.ptr);
+    if (from == nullptr) {
+      accept_all(queue, listener);
+    } else if (!from->serve((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)) {
+      ::close(from->fd);  // takes it out of the queue
+      delete from;
     }
-  }
+  });
 }

@@ -19,22 +19,16 @@
 #include <thread>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "perf/burn.hpp"
+#include "perf/epoll_server.hpp"
 
 namespace {
 
-int checked(int result, const char* call) {
-  if (result >= 0) return result;
-  std::perror(call);
-  std::exit(1);
-}
+using roving_perf::add;
 
 struct settings {
   std::uint16_t port = 7000;
@@ -63,54 +57,24 @@ bool serve(connection& with, const roving_perf::work_plan& work) {
 }
 
 int listen_on(const settings& chosen, std::uint16_t port) {
-  const int listener = checked(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
-  const int on = 1;
-  checked(::setsockopt(listener, SOL_SOCKET, chosen.spread ? SO_REUSEPORT : SO_REUSEADDR, &on, sizeof on),
-          "setsockopt");
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  checked(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
-  checked(::listen(listener, 4096), "listen");
-  return listener;
-}
-
-std::uint16_t port_of(int listener) {
-  sockaddr_in address{};
-  socklen_t size = sizeof address;
-  checked(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
-  return ntohs(address.sin_port);
-}
-
-void add(int queue, int fd, void* what) {
-  epoll_event interest{};
-  interest.events = EPOLLIN;
-  interest.data.ptr = what;
-  checked(::epoll_ctl(queue, EPOLL_CTL_ADD, fd, &interest), "epoll_ctl");
+  return roving_perf::listen_on(port, chosen.spread ? SO_REUSEPORT : SO_REUSEADDR);
 }
 
 [[noreturn]] void serve_all(int listener, const roving_perf::work_plan& work, std::atomic<std::uint64_t>& connections) {
-  const int queue = checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-  add(queue, listener, nullptr);
-  std::array<epoll_event, 256> events;
-  for (;;) {
-    const int found = ::epoll_wait(queue, events.data(), static_cast<int>(events.size()), -1);
-    if (found < 0 && errno != EINTR) checked(found, "epoll_wait");
-    for (int i = 0; i < found; ++i) {
-      auto* const from = static_cast<connection*>(events[static_cast<std::size_t>(i)].data.ptr);
-      if (from == nullptr) {
-        const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) continue;
-        const int on = 1;
-        checked(::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "setsockopt");
-        add(queue, fd, new connection{fd, connections.fetch_add(1, std::memory_order_relaxed) + 1});
-      } else if (!serve(*from, work)) {
-        ::close(from->fd);  // takes it out of the queue
-        delete from;
-      }
+  const int queue = roving_perf::or_exit(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+  add(queue, listener, EPOLLIN, nullptr);
+  roving_perf::answer_all(queue, [&](const epoll_event& event) {
+    auto* const from = static_cast<connection*>(event.data.ptr);
+    if (from == nullptr) {
+      const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0) return;
+      roving_perf::send_at_once(fd);
+      add(queue, fd, EPOLLIN, new connection{fd, connections.fetch_add(1, std::memory_order_relaxed) + 1});
+    } else if (!serve(*from, work)) {
+      ::close(from->fd);  // takes it out of the queue
+      delete from;
     }
-  }
+  });
 }
 
 // The most that were done: others may have had the core for some of the time.
@@ -166,14 +130,13 @@ int main(int count, char** arguments) {
   }
   const settings chosen = read_arguments(count, arguments);
   const int first = listen_on(chosen, chosen.port);
-  const std::uint16_t port = port_of(first);
+  const std::uint16_t port = roving_perf::local_port(first);
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::thread> others;
   for (unsigned i = 1; i < chosen.threads && chosen.spread; ++i) {
     const int listener = listen_on(chosen, port);
     others.emplace_back([&, listener] { serve_all(listener, chosen.work, connections); });
   }
-  std::printf("listening on 127.0.0.1:%u\n", unsigned{port});
-  std::fflush(stdout);
+  roving_perf::say_port(port);
   serve_all(first, chosen.work, connections);
 }

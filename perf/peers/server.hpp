@@ -1,4 +1,5 @@
-// What the C++ servers of the peers share: their command line, and what they say when they listen.
+// What the C++ servers of the peers share, and the limits of our own: their command line, and what they say when they
+// listen.
 #pragma once
 
 #include <charconv>
