@@ -1,7 +1,6 @@
 // An echo server by Asio's coroutines: `echo_coroutines [--port N]`, ended by a signal.
 #include <array>
 #include <cstddef>
-#include <utility>
 
 #include <boost/asio.hpp>
 
@@ -11,9 +10,7 @@ namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
-
-// As what it awaits throws nothing, a client that is gone costs no exception.
-constexpr auto as_tuple = asio::as_tuple(asio::use_awaitable);
+using roving_perf::as_tuple;
 
 asio::awaitable<void> answer(tcp::socket socket) {
   std::array<char, 4096> buffer;
@@ -26,20 +23,6 @@ asio::awaitable<void> answer(tcp::socket socket) {
   }
 }
 
-asio::awaitable<void> serve(tcp::acceptor acceptor) {
-  for (;;) {
-    auto [error, socket] = co_await acceptor.async_accept(as_tuple);
-    if (error) continue;
-    socket.set_option(tcp::no_delay{true});
-    asio::co_spawn(acceptor.get_executor(), answer(std::move(socket)), asio::detached);
-  }
-}
-
 }  // namespace
 
-int main(int count, char** arguments) {
-  asio::io_context context{1};
-  asio::co_spawn(context, serve(roving_perf::listen_on(context, roving_perf::port_of(count, arguments))),
-                 asio::detached);
-  context.run();
-}
+int main(int count, char** arguments) { roving_perf::run_coroutines(count, arguments, &answer); }

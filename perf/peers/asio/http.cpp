@@ -1,6 +1,4 @@
 // Boost.Beast on Asio's coroutines, answering each request with a few bytes: `http [--port N]`, ended by a signal.
-#include <utility>
-
 #include <boost/asio.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -12,8 +10,7 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
-
-constexpr auto as_tuple = asio::as_tuple(asio::use_awaitable);
+using roving_perf::as_tuple;
 
 asio::awaitable<void> answer(tcp::socket socket) {
   boost::beast::flat_buffer buffer;
@@ -32,20 +29,6 @@ asio::awaitable<void> answer(tcp::socket socket) {
   }
 }
 
-asio::awaitable<void> serve(tcp::acceptor acceptor) {
-  for (;;) {
-    auto [error, socket] = co_await acceptor.async_accept(as_tuple);
-    if (error) continue;
-    socket.set_option(tcp::no_delay{true});
-    asio::co_spawn(acceptor.get_executor(), answer(std::move(socket)), asio::detached);
-  }
-}
-
 }  // namespace
 
-int main(int count, char** arguments) {
-  asio::io_context context{1};
-  asio::co_spawn(context, serve(roving_perf::listen_on(context, roving_perf::port_of(count, arguments))),
-                 asio::detached);
-  context.run();
-}
+int main(int count, char** arguments) { roving_perf::run_coroutines(count, arguments, &answer); }
