@@ -16,6 +16,7 @@
 
 #include "perf/bells.hpp"
 #include "perf/histogram.hpp"
+#include "perf/hops.hpp"
 #include "perf/jump.hpp"
 #include "scheduler/cores.hpp"
 
@@ -24,10 +25,13 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using roving_perf::condition_variable_bell;
+using roving_perf::event_bell;
 using roving_perf::eventfd_bell;
 using roving_perf::futex_bell;
 using roving_perf::histogram;
 using roving_perf::on_core;
+using roving_perf::queue_bell;
+using roving_perf::semaphore_bell;
 using roving_perf::spinning_bell;
 
 // --- on one shard ---------------------------------------------------------------------------------------------------
@@ -42,22 +46,10 @@ BENCHMARK(jump);
 
 constexpr benchmark::IterationCount batch_of_hops = 10'000;  // so many that spawning the tasks does not count
 
-// Two tasks that run hop(mine, other's) in turn, so often in all. `Gate` is what each waits for.
-template <class Gate, class Hop>
-void hop_to_and_fro(benchmark::State& state, Hop hop) {
+template <class Bell>
+void hop(benchmark::State& state) {
   roving::run({.shards = static_cast<unsigned>(state.range(0))}, [&] {
-    while (state.KeepRunningBatch(batch_of_hops)) {
-      Gate gates[2]{Gate{}, Gate{}};
-      const auto play = [&](Gate& mine, Gate& others) {
-        for (auto left = batch_of_hops / 2; left != 0; --left) hop(mine, others);
-      };
-      const roving::task<void> first = roving::spawn([&] { play(gates[0], gates[1]); });
-      const roving::task<void> second = roving::spawn([&] { play(gates[1], gates[0]); });
-      roving::yield();  // both wait
-      gates[0].open();
-      first.join();
-      second.join();
-    }
+    while (state.KeepRunningBatch(batch_of_hops)) roving_perf::hop_to_and_fro<Bell>(batch_of_hops);
   });
   state.SetItemsProcessed(state.iterations());
   state.SetLabel("ns<=8*jump");
@@ -65,45 +57,17 @@ void hop_to_and_fro(benchmark::State& state, Hop hop) {
 
 // Guards: a hand-over by semaphores: park, claim, make ready, switch.
 // Says nothing of: waits of many, cancellation.
-void semaphore_hop(benchmark::State& state) {
-  struct gate {
-    roving::semaphore permits{0};
-    void open() { permits.release(); }
-  };
-  hop_to_and_fro<gate>(state, [](gate& mine, gate& others) {
-    mine.permits.acquire();
-    others.permits.release();
-  });
-}
+void semaphore_hop(benchmark::State& state) { hop<semaphore_bell>(state); }
 BENCHMARK(semaphore_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
 // Guards: the same by events that each side clears.
 // Says nothing of: events on which many wait.
-void event_hop(benchmark::State& state) {
-  struct gate {
-    roving::event opened;
-    void open() { opened.set(); }
-  };
-  hop_to_and_fro<gate>(state, [](gate& mine, gate& others) {
-    mine.opened.wait();
-    mine.opened.clear();
-    others.opened.set();
-  });
-}
+void event_hop(benchmark::State& state) { hop<event_bell>(state); }
 BENCHMARK(event_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
 // Guards: the same by queues of one item each.
 // Says nothing of: queues that are mostly full or mostly empty.
-void queue_hop(benchmark::State& state) {
-  struct gate {
-    roving::queue<int> items{1};
-    void open() { items.put(1); }
-  };
-  hop_to_and_fro<gate>(state, [](gate& mine, gate& others) {
-    static_cast<void>(mine.items.get());
-    others.items.put(1);
-  });
-}
+void queue_hop(benchmark::State& state) { hop<queue_bell>(state); }
 BENCHMARK(queue_hop)->ArgName("shards")->Arg(1)->Arg(2);
 
 // Guards: a contended mutex: the lock goes to who waits, and who unlocked it goes behind.
@@ -159,38 +123,6 @@ void mutex_uncontended(benchmark::State& state) {
   state.SetLabel("ns<=2*std_mutex_uncontended");
 }
 BENCHMARK(mutex_uncontended);
-
-// --- between threads: the bells of tasks ----------------------------------------------------------------------------
-
-class semaphore_bell {
- public:
-  void ring() { permits_.release(); }
-  void wait() { permits_.acquire(); }
-
- private:
-  roving::semaphore permits_{0};
-};
-
-class event_bell {
- public:
-  void ring() { rung_.set(); }
-  void wait() {
-    rung_.wait();
-    rung_.clear();
-  }
-
- private:
-  roving::event rung_;
-};
-
-class queue_bell {
- public:
-  void ring() { rings_.put(true); }
-  void wait() { static_cast<void>(rings_.get()); }
-
- private:
-  roving::queue<bool> rings_{1};
-};
 
 // --- between threads: what they do ----------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@
 #include <roving/roving.hpp>
 
 #include "perf/counted_allocations.hpp"
+#include "perf/hops.hpp"
 #include "perf/plain_clients.hpp"
 #include "perf/resident_memory.hpp"
 #include "runtime/runtime_access.hpp"
@@ -164,53 +165,9 @@ void read_context_var(std::uint64_t count, totals&) {
 
 // --- handing over ----------------------------------------------------------------------------------------------------
 
-// Two tasks, `count` turns in all, each hop(mine, the other's).
-template <class Gate, class Hop>
-void hop_to_and_fro(std::uint64_t count, Hop hop) {
-  on_one_shard([&] {
-    std::array<Gate, 2> gates;
-    const auto play = [&](Gate& mine, Gate& others) { repeat(count / 2, [&] { hop(mine, others); }); };
-    const roving::task<void> first = roving::spawn([&] { play(gates[0], gates[1]); });
-    const roving::task<void> second = roving::spawn([&] { play(gates[1], gates[0]); });
-    roving::yield();  // both wait
-    gates[0].open();
-    first.join();
-    second.join();
-  });
-}
-
-void semaphore_hop(std::uint64_t count, totals&) {
-  struct gate {
-    roving::semaphore permits{0};
-    void open() { permits.release(); }
-  };
-  hop_to_and_fro<gate>(count, [](gate& mine, gate& others) {
-    mine.permits.acquire();
-    others.permits.release();
-  });
-}
-
-void event_hop(std::uint64_t count, totals&) {
-  struct gate {
-    roving::event opened;
-    void open() { opened.set(); }
-  };
-  hop_to_and_fro<gate>(count, [](gate& mine, gate& others) {
-    mine.opened.wait();
-    mine.opened.clear();
-    others.opened.set();
-  });
-}
-
-void queue_hop(std::uint64_t count, totals&) {
-  struct gate {
-    roving::queue<int> items{1};
-    void open() { items.put(1); }
-  };
-  hop_to_and_fro<gate>(count, [](gate& mine, gate& others) {
-    static_cast<void>(mine.items.get());
-    others.items.put(1);
-  });
+template <class Bell>
+void hop(std::uint64_t count, totals&) {
+  on_one_shard([&] { roving_perf::hop_to_and_fro<Bell>(count); });
 }
 
 void queue_put_get(std::uint64_t count, totals&) {
@@ -412,9 +369,9 @@ constexpr std::pair<std::string_view, void (*)(std::uint64_t, totals&)> operatio
     {"gather_two", gather_two},
     {"cancel_waiting", cancel_waiting},
     {"read_context_var", read_context_var},
-    {"semaphore_hop", semaphore_hop},
-    {"event_hop", event_hop},
-    {"queue_hop", queue_hop},
+    {"semaphore_hop", hop<roving_perf::semaphore_bell>},
+    {"event_hop", hop<roving_perf::event_bell>},
+    {"queue_hop", hop<roving_perf::queue_bell>},
     {"queue_put_get", queue_put_get},
     {"mutex_lock_unlock", mutex_lock_unlock},
     {"post", post},
