@@ -7,8 +7,8 @@
 #include <roving/sim.hpp>
 
 #include "examples/key_value.hpp"
-#include "tests/sim/child.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/in_a_child.hpp"
 
 namespace sim = roving::sim;
 using Catch::Matchers::Contains;
@@ -65,10 +65,16 @@ std::string explore_hasty_store() {
 }  // namespace
 
 TEST_CASE("key-value server: the fault is found, made short and replayed", "[sim]") {
-  const std::string found = roving_test::in_child(120, [](volatile std::uint64_t&) {
-                              ::unsetenv("ROVING_SIM_SHRINK");
-                              return explore_hasty_store();
-                            }).how;
+  const auto found_with = [](const auto& prepare) {
+    return test::in_a_child(
+               [&] {
+                 prepare();
+                 return explore_hasty_store();
+               },
+               120)
+        .how();
+  };
+  const std::string found = found_with([] { ::unsetenv("ROVING_SIM_SHRINK"); });
   REQUIRE_THAT(found, Contains("6 visits were counted as"));
   const std::size_t shrunken = found.find("shrunken from ");
   REQUIRE(shrunken != std::string::npos);
@@ -76,11 +82,7 @@ TEST_CASE("key-value server: the fault is found, made short and replayed", "[sim
   if (std::getenv("ROVING_SHOW_FAILURE") != nullptr) std::printf("%s\n", found.c_str());
   const std::size_t begin = found.find("ROVING_SIM_REPLAY='") + 19;
   const std::string replay = found.substr(begin, found.rfind('\'') - begin);
-  const std::string again = roving_test::in_child(120, [&](volatile std::uint64_t&) -> std::string {
-                              ::setenv("ROVING_SIM_REPLAY", replay.c_str(), 1);
-                              if (std::freopen("/dev/null", "w", stderr) == nullptr) return "stderr";
-                              return explore_hasty_store();
-                            }).how;
+  const std::string again = found_with([&] { ::setenv("ROVING_SIM_REPLAY", replay.c_str(), 1); });
   CHECK_THAT(again, Contains("6 visits were counted as"));
 }
 

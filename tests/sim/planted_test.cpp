@@ -5,13 +5,11 @@
 #include <cstdlib>
 #include <string>
 
-#include "tests/sim/child.hpp"
 #include "tests/sim/scenarios.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/in_a_child.hpp"
 
 using roving::detail::planted;
-using roving_test::child_end;
-using roving_test::in_child;
 using roving_test::scenario;
 
 namespace {
@@ -70,6 +68,12 @@ void (*program_of(const char* name))() {
   return nullptr;
 }
 
+constexpr const char* mark_of_a_seed = "looking with seed ";
+
+unsigned long long last_seed_in(const std::string& text) {
+  return std::stoull(text.substr(text.rfind(mark_of_a_seed) + std::string{mark_of_a_seed}.size()));
+}
+
 roving::sim::options options_for(std::uint64_t seed, planted fault) {
   roving::sim::options how;
   how.seed = seed;
@@ -88,10 +92,9 @@ TEST_CASE("planted faults: simulation finds each within its number of seeds", "[
   constexpr unsigned seconds_at_most = 240;
   const bool show = std::getenv("ROVING_SHOW_PLANTED") != nullptr;
   for (const expectation& each : table) {
-    const child_end end = in_child(seconds_at_most, [&](volatile std::uint64_t& progress) -> std::string {
-      if (std::freopen("/dev/null", "w", stderr) == nullptr) return "stderr";
+    const auto look_for_it = [&]() -> std::string {
       for (std::uint64_t seed = 1; seed <= each.seeds; ++seed) {
-        progress = seed;
+        std::fprintf(stderr, "%s%llu\n", mark_of_a_seed, static_cast<unsigned long long>(seed));
         try {
           roving::sim::run(options_for(seed, each.fault), program_of(each.found_by));
         } catch (const roving::sim::failure& found) {
@@ -99,11 +102,12 @@ TEST_CASE("planted faults: simulation finds each within its number of seeds", "[
         }
       }
       return {};
-    });
+    };
+    const test::child_end end = test::in_a_child(look_for_it, seconds_at_most);
     INFO(each.name << " was not found by " << each.found_by << " within " << each.seeds << " seeds");
-    CHECK_FALSE(end.was_clean);
+    CHECK_FALSE(end.how().empty());
     if (show)
-      std::printf("| %s | %s | %llu | %s |\n", each.name, each.found_by, static_cast<unsigned long long>(end.progress),
-                  end.how.substr(0, end.how.find('\n')).c_str());
+      std::printf("| %s | %s | %llu | %s |\n", each.name, each.found_by, last_seed_in(end.text),
+                  end.how().substr(0, end.how().find('\n')).c_str());
   }
 }

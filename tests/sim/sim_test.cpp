@@ -16,29 +16,27 @@
 #include "runtime/sim/choices.hpp"
 #include "scheduler/shard.hpp"
 #include "scheduler/this_shard.hpp"
-#include "tests/sim/child.hpp"
 #include "tests/sim/scenarios.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/in_a_child.hpp"
 
 using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using roving_test::in_child;
 namespace sim = roving::sim;
 
 namespace {
 
 // The text of the failure; in a child, since what failed is abandoned. Empty for none.
 std::string failure_of(const std::function<void()>& body) {
-  return in_child(60,
-                  [&](volatile std::uint64_t&) -> std::string {
-                    try {
-                      body();
-                    } catch (const std::exception& error) {
-                      return error.what();
-                    }
-                    return {};
-                  })
-      .how;
+  return test::in_a_child([&]() -> std::string {
+           try {
+             body();
+           } catch (const std::exception& error) {
+             return error.what();
+           }
+           return {};
+         })
+      .how();
 }
 
 // Two tasks add to a number, and look away between reading and writing.
@@ -129,32 +127,19 @@ TEST_CASE("sim: a fault is found, made short, and can be replayed as the failure
   const std::string replay = found.substr(at + 19, found.rfind('\'') - at - 19);
   CHECK(replay.size() < 100);
 
-  const std::string again = in_child(60, [&](volatile std::uint64_t&) -> std::string {
-                              ::setenv("ROVING_SIM_REPLAY", replay.c_str(), 1);
-                              if (std::freopen("/dev/null", "w", stderr) == nullptr) return "stderr";
-                              try {
-                                sim::explore({}, lost_update);
-                              } catch (const sim::failure& error) {
-                                return error.what();
-                              }
-                              return {};
-                            }).how;
-  CHECK_THAT(again, Contains("an update was lost"));
+  const std::string again = failure_of([&] {
+    ::setenv("ROVING_SIM_REPLAY", replay.c_str(), 1);
+    sim::explore({}, lost_update);
+  });
+  CHECK_THAT(again, Contains("the program threw: an update was lost"));
 }
 
 TEST_CASE("sim: how much a failure is shrunken can be said from outside", "[sim]") {
   const auto found_with = [](const char* runs, sim::exploration how) {
-    return in_child(60,
-                    [&](volatile std::uint64_t&) -> std::string {
-                      ::setenv("ROVING_SIM_SHRINK", runs, 1);
-                      try {
-                        sim::explore(how, lost_update);
-                      } catch (const std::exception& error) {
-                        return error.what();
-                      }
-                      return {};
-                    })
-        .how;
+    return failure_of([&] {
+      ::setenv("ROVING_SIM_SHRINK", runs, 1);
+      sim::explore(how, lost_update);
+    });
   };
   const std::string as_found = found_with("0", {.seeds = 2000});
   CHECK_THAT(as_found, Contains("an update was lost") && !Contains("shrunken"));
