@@ -58,11 +58,14 @@ std::string what_is_caught() {
 // Errors that nobody caught, as text.
 class unhandled_texts {
  public:
-  roving::unhandled_handler handler() {
-    return [this](const roving::unhandled& what) {
+  roving::options options_for(unsigned shards) {
+    roving::options chosen;
+    chosen.shards = shards;
+    chosen.on_unhandled = [this](const roving::unhandled& what) {
       const std::scoped_lock hold{mutex_};
       texts_.push_back(what.message.substr(0, what.message.find(", made at")));
     };
+    return chosen;
   }
   [[nodiscard]] std::vector<std::string> texts() {
     const std::scoped_lock hold{mutex_};
@@ -710,9 +713,7 @@ TEST_CASE("generator: close() throws what the body throws on its way out", "[run
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   unhandled_texts unhandled;
-  roving::options chosen;
-  chosen.shards = where.shards;
-  chosen.on_unhandled = unhandled.handler();
+  const roving::options chosen = unhandled.options_for(where.shards);
   const auto throws = [] {
     return roving::generator<int>{[](auto& yield_value) {
       try {
@@ -792,9 +793,7 @@ TEST_CASE("generator: destroyed where nothing can be unwound, a task of its own 
   std::vector<std::string> seen;
   std::vector<unsigned> where;
   unhandled_texts unhandled;
-  roving::options chosen;
-  chosen.shards = shards;
-  chosen.on_unhandled = unhandled.handler();
+  const roving::options chosen = unhandled.options_for(shards);
   roving::run(chosen, [&] {
     roving::event unwound;
     const auto begun = [&] {
@@ -837,9 +836,7 @@ TEST_CASE("generator: destroyed while its body runs, it is unwound at its next y
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   unhandled_texts unhandled;
-  roving::options chosen;
-  chosen.shards = where.shards;
-  chosen.on_unhandled = unhandled.handler();
+  const roving::options chosen = unhandled.options_for(where.shards);
   roving::run(chosen, [&] {
     roving::spawn(at(where, 1), [&] {
       std::optional<roving::generator<int>> own;
@@ -910,9 +907,7 @@ TEST_CASE("C121 shutdown: tasks, then generators that outlived them, then the ex
   const place where = GENERATE(from_range(places()));
   std::vector<std::string> seen;
   unhandled_texts unhandled;
-  roving::options chosen;
-  chosen.shards = where.shards;
-  chosen.on_unhandled = unhandled.handler();
+  const roving::options chosen = unhandled.options_for(where.shards);
   roving::runtime runtime{chosen};
   std::vector<roving::generator<int>> outlive;
   std::atomic<int> cleaned_up{0};

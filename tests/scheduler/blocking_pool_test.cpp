@@ -58,6 +58,23 @@ class test_job : public job {
   plain_signal ended_;
 };
 
+// Goes on until it is told to end.
+class held_job : public test_job {
+ public:
+  held_job()
+      : test_job{[this] {
+          begun_.set();
+          may_end_.wait();
+        }} {}
+
+  void wait_until_begun() { begun_.wait(); }
+  void let_end() { may_end_.set(); }
+
+ private:
+  plain_signal begun_;
+  plain_signal may_end_;
+};
+
 struct told : ready_node {
   told() noexcept
       : ready_node{ready_kind::direct, [](ready_node& self) noexcept { static_cast<told&>(self).ended.set(); }} {}
@@ -255,21 +272,16 @@ TEST_CASE("blocking pool: no job is lost to a thread that leaves just then", "[s
 
 TEST_CASE("C115 blocking pool: a job is taken back until a thread has it", "[scheduler][blocking_pool]") {
   blocking_pool pool{{.threads_at_most = 1}};
-  plain_signal begun;
-  plain_signal may_end;
-  test_job running{[&] {
-    begun.set();
-    may_end.wait();
-  }};
+  held_job running;
   std::deque<test_job> queued(3);
   REQUIRE(pool.submit(running));
   for (test_job& each : queued) REQUIRE(pool.submit(each));
-  begun.wait();
+  running.wait_until_begun();
   CHECK_FALSE(pool.withdraw(running));
   CHECK(pool.withdraw(queued[1]));
   CHECK_FALSE(pool.withdraw(queued[1]));
   CHECK(pool.queued() == 2);
-  may_end.set();
+  running.let_end();
   queued[0].wait();
   queued[2].wait();
   CHECK(queued[1].runs() == 0);
@@ -281,7 +293,6 @@ TEST_CASE("blocking pool: without a thread a job is dropped, and with one it wai
           "[scheduler][blocking_pool]") {
   held_threads threads;
   blocking_pool pool{{.threads = &threads}};
-  plain_signal may_end;
   SECTION("none") {
     threads.refuse();
     test_job work;
@@ -292,19 +303,15 @@ TEST_CASE("blocking pool: without a thread a job is dropped, and with one it wai
     CHECK(pool.threads() == 0);
   }
   SECTION("one") {
-    plain_signal begun;
-    test_job first{[&] {
-      begun.set();
-      may_end.wait();
-    }};
+    held_job first;
     REQUIRE(pool.submit(first));
     threads.release(0);
-    begun.wait();
+    first.wait_until_begun();
     threads.refuse();
     test_job second;
     REQUIRE(pool.submit(second));
     CHECK_FALSE(second.has_ended());
-    may_end.set();
+    first.let_end();
     second.wait();
     CHECK(second.runs() == 1);
     CHECK(pool.threads() == 1);
@@ -314,16 +321,11 @@ TEST_CASE("blocking pool: without a thread a job is dropped, and with one it wai
 
 TEST_CASE("C118 blocking pool: close runs what is queued, waits for it, then refuses", "[scheduler][blocking_pool]") {
   blocking_pool pool{{.threads_at_most = 1}};
-  plain_signal begun;
-  plain_signal may_end;
-  test_job running{[&] {
-    begun.set();
-    may_end.wait();
-  }};
+  held_job running;
   std::deque<test_job> queued(3);
   REQUIRE(pool.submit(running));
   for (test_job& each : queued) REQUIRE(pool.submit(each));
-  begun.wait();
+  running.wait_until_begun();
   told node;
   REQUIRE_FALSE(pool.close(node));
   CHECK(pool.queued() == 3);
@@ -331,7 +333,7 @@ TEST_CASE("C118 blocking pool: close runs what is queued, waits for it, then ref
   test_job late;
   CHECK_FALSE(pool.submit(late));
   CHECK_FALSE(node.ended.is_set());
-  may_end.set();
+  running.let_end();
   node.ended.wait();
   CHECK(running.has_ended());
   CHECK(queued[0].runs() == 1);
@@ -377,26 +379,21 @@ TEST_CASE("C118 blocking pool: idle threads do not hold up close", "[scheduler][
 
 TEST_CASE("C118 blocking pool: an abandoned thread finishes alone, after the pool is gone, and does nothing more",
           "[scheduler][blocking_pool]") {
-  plain_signal begun;
-  plain_signal may_end;
-  test_job running{[&] {
-    begun.set();
-    may_end.wait();
-  }};
+  held_job running;
   test_job queued;
   told node;
   {
     blocking_pool pool{{.threads_at_most = 1}};
     REQUIRE(pool.submit(running));
     REQUIRE(pool.submit(queued));
-    begun.wait();
+    running.wait_until_begun();
     REQUIRE_FALSE(pool.close(node));
     CHECK(pool.abandon(std::make_exception_ptr(std::runtime_error{"too late"})));
   }
   CHECK(queued.has_ended());
   CHECK(queued.runs() == 0);
   CHECK(queued.why_dropped() == "too late");
-  may_end.set();
+  running.let_end();
   running.wait();
   CHECK_FALSE(node.ended.is_set());
 }
