@@ -13,9 +13,13 @@
 #include "scheduler/shard.hpp"
 #include "scheduler/this_shard.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/caught.hpp"
 #include "tests/support/migrate.hpp"
 
 namespace {
+
+using roving_test::what_is_caught;
+using roving_test::what_rethrows;
 
 thread_local int of_this_thread = 0;
 
@@ -24,24 +28,6 @@ thread_local int of_this_thread = 0;
   int* place = &of_this_thread;
   asm volatile("" : "+r"(place));
   return *place;
-}
-
-std::string what_is_caught() {
-  const std::exception_ptr now = std::current_exception();
-  if (!now) return "nothing";
-  try {
-    std::rethrow_exception(now);
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-}
-
-std::string what_rethrows() {
-  try {
-    throw;
-  } catch (const std::exception& error) {
-    return error.what();
-  }
 }
 
 struct suspends_when_destroyed {

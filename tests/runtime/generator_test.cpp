@@ -14,6 +14,7 @@
 #include "scheduler/this_shard.hpp"
 #include "tests/runtime/placed.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/caught.hpp"
 #include "tests/support/in_a_child.hpp"
 #include "tests/support/migrate.hpp"
 
@@ -42,18 +43,6 @@ struct on_the_way_out {
   std::string what = "unwound";
   ~on_the_way_out() { seen.push_back(what); }
 };
-
-std::string what_is_caught() {
-  const std::exception_ptr now = std::current_exception();
-  if (!now) return "nothing";
-  try {
-    std::rethrow_exception(now);
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "?";
-  }
-}
 
 // Errors that nobody caught, as text.
 class unhandled_texts {

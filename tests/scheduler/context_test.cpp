@@ -20,6 +20,7 @@
 
 #include "scheduler/stack.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/caught.hpp"
 
 namespace {
 
@@ -31,6 +32,8 @@ using roving::detail::stack;
 using roving::detail::stack_pool;
 using roving::detail::thread_anchor;
 using roving::detail::uncaught_exceptions_of;
+using roving_test::what_is_caught;
+using roving_test::what_rethrows;
 
 constexpr std::size_t stack_bytes = std::size_t{256} * 1024;
 
@@ -102,24 +105,6 @@ struct mailbox {
     return std::exchange(next, nullptr);
   }
 };
-
-std::string current_exception_text() {
-  const std::exception_ptr current = std::current_exception();
-  if (current == nullptr) return "none";
-  try {
-    std::rethrow_exception(current);
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-}
-
-std::string rethrown_text() {
-  try {
-    throw;
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-}
 
 // Sends a fiber to and fro between two threads: each enters it once, alternately, until it ends.
 void run_on_two_threads(fiber& one) {
@@ -331,11 +316,11 @@ TEST_CASE("context: two fibers that are inside catch keep their own exceptions",
         throw std::runtime_error(name);
       } catch (const std::exception&) {
         self.yield();
-        seen.push_back(current_exception_text());
+        seen.push_back(what_is_caught());
         self.yield();
-        seen.push_back(rethrown_text());
+        seen.push_back(what_rethrows());
       }
-      seen.push_back(current_exception_text());
+      seen.push_back(what_is_caught());
     };
   };
   std::string outside;
@@ -349,12 +334,12 @@ TEST_CASE("context: two fibers that are inside catch keep their own exceptions",
         a.resume(me);
         b.resume(me);
       }
-      outside = rethrown_text();
+      outside = what_rethrows();
     }
   }
-  CHECK(seen == std::vector<std::string>{"a", "b", "a", "none", "b", "none"});
+  CHECK(seen == std::vector<std::string>{"a", "b", "a", "nothing", "b", "nothing"});
   CHECK(outside == "thread");
-  CHECK(current_exception_text() == "none");
+  CHECK(what_is_caught() == "nothing");
 }
 
 TEST_CASE("context: a new fiber starts with no exception and errno 0, also when it is entered inside catch",
@@ -366,7 +351,7 @@ TEST_CASE("context: a new fiber starts with no exception and errno 0, also when 
   unsigned uncaught = 1;
   {
     fiber one{pool, [&](fiber& self) {
-                seen = current_exception_text();
+                seen = what_is_caught();
                 error = current_errno();
                 uncaught = uncaught_exceptions_of(self.anchor());
               }};
@@ -377,7 +362,7 @@ TEST_CASE("context: a new fiber starts with no exception and errno 0, also when 
       one.resume(me);
     }
   }
-  CHECK(seen == "none");
+  CHECK(seen == "nothing");
   CHECK(error == 0);
   CHECK(uncaught == 0);
 }
@@ -397,19 +382,19 @@ TEST_CASE("context: a fiber migrates inside catch, and throws there", "[schedule
                     const thread_anchor* before = &self.anchor();
                     self.yield();
                     if (before != &self.anchor()) ++moves;
-                    if (current_exception_text() != name) ++wrong;
+                    if (what_is_caught() != name) ++wrong;
                     try {
                       throw std::logic_error("inner");
                     } catch (const std::exception&) {
                       self.yield();
-                      if (current_exception_text() != "inner") ++wrong;
+                      if (what_is_caught() != "inner") ++wrong;
                     }
                     self.yield();
                     throw;
                   }
                 } catch (const std::exception& error) {
                   self.yield();
-                  if (error.what() != name || rethrown_text() != name) ++wrong;
+                  if (error.what() != name || what_rethrows() != name) ++wrong;
                 }
                 if (std::current_exception() != nullptr || std::uncaught_exceptions() != 0) ++wrong;
               }
@@ -562,18 +547,18 @@ TEST_CASE("exception_globals_scope: an activation inside catch sees no exception
     throw std::runtime_error("outer");
   } catch (const std::exception&) {
     exception_globals_scope scope{anchor};
-    seen.push_back(current_exception_text());
+    seen.push_back(what_is_caught());
     try {
       throw std::runtime_error("inner");
     } catch (const std::exception&) {
-      seen.push_back(current_exception_text());
+      seen.push_back(what_is_caught());
     }
-    seen.push_back(current_exception_text());
+    seen.push_back(what_is_caught());
     scope.restore(anchor);
-    seen.push_back(current_exception_text());
-    seen.push_back(rethrown_text());
+    seen.push_back(what_is_caught());
+    seen.push_back(what_rethrows());
   }
-  CHECK(seen == std::vector<std::string>{"none", "inner", "none", "outer", "outer"});
+  CHECK(seen == std::vector<std::string>{"nothing", "inner", "nothing", "outer", "outer"});
 }
 
 TEST_CASE("exception_globals_scope: an activation that migrates gives the globals back on its new thread",
@@ -587,9 +572,9 @@ TEST_CASE("exception_globals_scope: an activation that migrates gives the global
                 } catch (const std::exception&) {
                   exception_globals_scope scope{self.anchor()};
                   self.yield();
-                  if (current_exception_text() != "none") ++wrong;
+                  if (what_is_caught() != "nothing") ++wrong;
                   scope.restore(self.anchor());
-                  if (rethrown_text() != "outer") ++wrong;
+                  if (what_rethrows() != "outer") ++wrong;
                 }
               }
             }};
