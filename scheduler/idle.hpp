@@ -50,12 +50,14 @@
 //          (stall_watch.hpp).
 //
 // A *lone* task, the only roving one that is ready on its shard, is not worth a steal if that shard goes on to it soon,
-// and most do: it was woken by its partner, or is about to be joined by its parent. A searcher that came for one and
-// saw it run by its own shard goes to sleep on a *short watch*: it looks again every 50 us, and as long as it does, a
-// lone task wakes nobody before its shard goes on to something else. [lone]   Who publishes a lone task looks at the
-// idle word, then at the watch. Whose watch is short no more writes that
-//          and announces, then looks; or it ends the watch, then looks who sleeps, and calls one of them. All seq_cst:
-//          one of the two sees the other.
+// and most do: it was woken by its partner, or is about to be joined by its parent. So a searcher leaves it alone for a
+// moment as long as what made it ready still runs. One that came for such a task and saw it run by its own shard goes
+// to sleep on a *short watch*: it looks again every 50 us, and as long as it does, a lone task wakes nobody before its
+// shard goes on to something else.
+//
+// [lone]   Who publishes a lone task looks at the idle word, then at the watch. Whose watch is short no more writes
+//          that and announces, then looks; or it ends the watch, then looks who sleeps, and calls one of them. All
+//          seq_cst: one of the two sees the other.
 #pragma once
 
 #include <cstdint>
