@@ -130,6 +130,26 @@ struct deque_pushed_before_pop : deque_scenario {
   }
 };
 
+// The owner takes those that it names, each only when it is the oldest.
+struct deque_named : deque_scenario {
+  void take_if_oldest(unsigned index) {
+    item* const taken = deque.steal(&each[index]).element;
+    if (taken == nullptr) return;
+    require(taken == &each[index], "another than was named");
+    taken->take();
+  }
+  void thread(unsigned index) override {
+    if (index != 0) return steal();
+    (void)push(0);
+    (void)push(1);
+    require(deque.newest() == &each[1], "only one was stolen");
+    take_if_oldest(1);
+    take_if_oldest(0);
+    take_if_oldest(1);
+    require(deque.newest() == nullptr, "both were taken");
+  }
+};
+
 // It is never empty: a thief takes two of three.
 struct deque_never_empty : scenario {
   bounded_deque<item, explored> deque{4};
@@ -773,6 +793,7 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(deque_one_thief, "[publish] [last]", .threads = 2),
       ROVING_SCENARIO(deque_two_thieves, "[publish] [last]", .threads = 3),
       ROVING_SCENARIO(deque_pushed_before_pop, "[publish]", .threads = 2),
+      ROVING_SCENARIO(deque_named, "[last]", .threads = 2),
       ROVING_SCENARIO(deque_reuse, "[reuse]", .threads = 2, .load_buffering = true),
       ROVING_SCENARIO(deque_never_empty, "[reuse]", .threads = 3),
       ROVING_SCENARIO(deque_wake, "[wake]", .threads = 2),

@@ -69,6 +69,28 @@ TEST_CASE("deque: pop takes the newest and steal the oldest", "[scheduler][deque
   CHECK(tasks.pop() == nullptr);
 }
 
+TEST_CASE("deque: shows the newest, and gives one that is named only when it is the oldest", "[scheduler][deque]") {
+  std::vector<element> elements = numbered(3);
+  deque tasks{4};
+  CHECK(tasks.newest() == nullptr);
+  CHECK(tasks.steal(&elements[0]).element == nullptr);
+  for (element& each : elements) {
+    REQUIRE(tasks.push(each));
+    CHECK(tasks.newest() == &each);
+  }
+  for (const std::size_t later : {std::size_t{1}, std::size_t{2}}) {
+    const deque::steal_result refused = tasks.steal(&elements[later]);
+    CHECK(refused.element == nullptr);
+    CHECK_FALSE(refused.lost_race);
+  }
+  CHECK(tasks.size_estimate() == 3);
+  CHECK(tasks.steal(&elements[0]).element == &elements[0]);
+  CHECK(tasks.steal(&elements[1]).element == &elements[1]);
+  CHECK(tasks.newest() == &elements[2]);
+  CHECK(tasks.steal(&elements[2]).element == &elements[2]);
+  CHECK(tasks.newest() == nullptr);
+}
+
 TEST_CASE("deque: a full one refuses and keeps what it has", "[scheduler][deque]") {
   const int capacity = GENERATE(2, 4, 8);
   std::vector<element> elements = numbered(capacity + 1);

@@ -104,6 +104,33 @@ struct deque_is_stolen_from : rl::test_suite<deque_is_stolen_from, 3> {
   }
 };
 
+// The owner takes those that it names, each only when it is the oldest.
+struct deque_gives_the_named : rl::test_suite<deque_gives_the_named, 2> {
+  bounded_deque<item> deque{2};
+  std::array<item, 2> each;
+
+  void thread(unsigned index) {
+    if (index != 0) {
+      if (item* const stolen = deque.steal().element) stolen->take();
+      return;
+    }
+    for (item& one : each) {
+      one.make_ready();
+      RL_ASSERT(deque.push(one));
+    }
+    for (const unsigned wanted : {1u, 0u, 1u}) {
+      item* const mine = deque.steal(&each[wanted]).element;
+      if (mine == nullptr) continue;
+      RL_ASSERT(mine == &each[wanted]);
+      mine->take();
+    }
+    RL_ASSERT(deque.newest() == nullptr);
+  }
+  void after() {
+    for (item& one : each) RL_ASSERT(one.value == 2);
+  }
+};
+
 struct inbox_is_drained : rl::test_suite<inbox_is_drained, 3> {
   inbox<item> box;
   std::array<item, 3> each;
@@ -276,6 +303,7 @@ int main(int count, char** arguments) {
   ROVING_RUN(ROVING_ONLY);
 #else
   ROVING_RUN(deque_is_stolen_from);
+  ROVING_RUN(deque_gives_the_named);
   ROVING_RUN(inbox_is_drained);
   ROVING_RUN(inbox_wakes);
   ROVING_RUN(overflow_queue_keeps_all);
