@@ -348,7 +348,7 @@ void idle(std::uint64_t count, totals&) {
   roving::run({.shards = 2, .handle_sigint = false}, [&] {
     spawn_1000_then_join(1000);
     roving::spawn(roving::on_shard(1), [] {}).get();
-    const auto mark = [] { static_cast<void>(::readv(-1, nullptr, 0)); };
+    const auto mark = [] { [[maybe_unused]] const ssize_t none = ::readv(-1, nullptr, 0); };
     mark();
     roving::sleep_for(std::chrono::milliseconds{count});
     mark();
