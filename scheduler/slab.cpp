@@ -6,8 +6,8 @@
 namespace roving::detail {
 
 void slab::refill() {
-  if (returned_.load(std::memory_order_relaxed) != nullptr)
-    free_ = static_cast<parkable*>(returned_.exchange(nullptr, std::memory_order_acquire));  // [return]
+  if (ready_node* const back = returned_.take_all())
+    free_ = static_cast<parkable*>(back);
   else
     grow();
 }
@@ -19,22 +19,15 @@ void slab::give_back(task_base& block, bool local) noexcept {
     --out_;
     return;
   }
-  block.next = returned_.load(std::memory_order_relaxed);
-  while (!returned_.compare_exchange_weak(block.next, &block, std::memory_order_release,  // [return]
-                                          std::memory_order_relaxed)) {
-  }
-  if (balance_.fetch_add(1, std::memory_order_acq_rel) + 1 == 0) delete this;  // I1
+  if (returned_.push(block)) delete this;  // I1
 }
 
 void slab::retire() noexcept {
-  const std::int64_t out = out_;  // once it is subtracted, the last block may come back and take all of this with it
   scheduler_.store(nullptr, std::memory_order_release);
-  if (balance_.fetch_sub(out, std::memory_order_acq_rel) - out == 0) delete this;  // I1
+  if (returned_.retire(out_)) delete this;  // I1
 }
 
-std::size_t slab::live_blocks() const noexcept {
-  return static_cast<std::size_t>(out_ - balance_.load(std::memory_order_acquire));
-}
+std::size_t slab::live_blocks() const noexcept { return static_cast<std::size_t>(out_ - returned_.count()); }
 
 void slab::grow() {
   auto* const made = new chunk;

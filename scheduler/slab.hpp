@@ -6,11 +6,10 @@
 //
 // Handles may outlive the runtime: retire() leaves the slab to the last block that is given back.
 //
-// I1  `balance_` counts what came back from elsewhere. retire() subtracts what must come back; whoever brings it to
-//     zero destroys the slab. Before retire() it is never zero right after a return, and nobody looks.
+// I1  Whoever is the last of the owner, which retires it, and those who bring blocks back destroys it: see
+//     return_list.hpp. Nobody else reads anything of it once he has said that he is done.
 // I2  Chunks are only added, at the head; walkers may follow the list at any time.
 //
-// [return]  give_back() release -> take() exchange, acquire: the owner sees the block as it was left.
 // [chunk]   grow() release -> for_each() acquire: walkers see constructed blocks.
 #pragma once
 
@@ -19,6 +18,8 @@
 
 #include <roving/detail/atomic.hpp>
 #include <roving/detail/task_base.hpp>
+
+#include "scheduler/return_list.hpp"
 
 namespace roving::detail {
 
@@ -77,8 +78,7 @@ class slab {
   parkable* free_ = nullptr;
   std::int64_t out_ = 0;  // taken and not given back locally
   // Others'.
-  alignas(64) atomic<ready_node*> returned_{nullptr};
-  atomic<std::int64_t> balance_{0};
+  alignas(64) return_list<ready_node> returned_;
 };
 
 }  // namespace roving::detail

@@ -18,6 +18,7 @@
 #include "scheduler/idle.hpp"
 #include "scheduler/inbox.hpp"
 #include "scheduler/overflow_queue.hpp"
+#include "scheduler/return_list.hpp"
 
 namespace roving_test {
 namespace {
@@ -578,6 +579,34 @@ struct spin_lock_tried : scenario {
   }
 };
 
+// ---- Blocks that come back ------------------------------------------------------------------------------------------
+
+// Two blocks are out when their owner takes anew what is back, and is done. Whoever is the last destroys all.
+struct blocks_return : scenario {
+  roving::detail::return_list<item, explored> list;
+  std::array<item, 2> each;
+  plain<int> destroyed{0};
+
+  void destroy() {
+    for (item& one : each) one.value = 0;
+    destroyed = destroyed + 1;
+  }
+  void thread(unsigned index) override {
+    if (index != 0) {
+      each[index - 1].make_ready();
+      if (list.push(each[index - 1])) destroy();
+      return;
+    }
+    for (item* next = list.take_all(); next != nullptr;) {
+      item* const mine = next;
+      next = mine->next;
+      mine->take();
+    }
+    if (list.retire(2)) destroy();
+  }
+  void at_end() override { require(destroyed == 1, "nobody was the last, or more than one"); }
+};
+
 // ---- The gate -------------------------------------------------------------------------------------------------------
 
 struct gate_closed : scenario {
@@ -805,6 +834,7 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(spin_lock_two, "[guard]", .threads = 2),
       ROVING_SCENARIO(spin_lock_three, "[guard]", .threads = 3),
       ROVING_SCENARIO(spin_lock_tried, "[guard]", .threads = 3),
+      ROVING_SCENARIO(blocks_return, "[return] [last]", .threads = 3),
       ROVING_SCENARIO(gate_closed, "[closed] [out]", .threads = 3),
       ROVING_SCENARIO(claim_armed, "[handover] [result]", .threads = 3),
       ROVING_SCENARIO(claim_prepared, "[handover] [result]", .threads = 3),
