@@ -223,7 +223,8 @@ ROVING_UNINSTRUMENTED thread_anchor& context::switch_to(context& to, thread_anch
   void* fake_stack = nullptr;
 
   crossing::note leaving{this, &to, &anchor, after, argument};
-  const crossing::note& from = crossing::arrive(crossing::jump(to, leaving, &fake_stack), fake_stack);
+  const fcontext::transfer_t came = crossing::jump(to, leaving, &fake_stack);
+  const crossing::note& from = crossing::arrive(came, fake_stack);
   thread_anchor& here = *from.anchor;  // `anchor` is that of a thread which we may have left
 
   exception_globals_words& globals = exception_globals_of(here);

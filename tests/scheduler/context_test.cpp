@@ -18,9 +18,14 @@
 #include <utility>
 #include <vector>
 
+#include "scheduler/sanitizers.hpp"
 #include "scheduler/stack.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/caught.hpp"
+
+#if ROVING_ADDRESS_SANITIZER
+#  include <sanitizer/asan_interface.h>
+#endif
 
 namespace {
 
@@ -613,6 +618,49 @@ TEST_CASE("context: one stack serves many fibers, whatever was on it when they l
   }
   pool.give_back(on);
   CHECK(one.ran == fibers);
+}
+
+// Where AddressSanitizer keeps the frames of who calls, if it does: it is asked to see uses of locals after return.
+void* fake_stack() noexcept {
+#if ROVING_ADDRESS_SANITIZER
+  return __asan_get_current_fake_stack();
+#else
+  return nullptr;
+#endif
+}
+
+// The first such frame makes the fake stack.
+[[gnu::noinline]] void use_a_frame() noexcept {
+  std::array<volatile char, 64> frame;
+  volatile char* escaping = frame.data();
+  asm volatile("" : "+r"(escaping) : : "memory");
+  *escaping = 1;
+}
+
+TEST_CASE("context: a fiber keeps its fake stack, where sanitizers have one, and a thread its own",
+          "[scheduler][context]") {
+  stack_pool pool;
+  host me;
+  std::vector<void*> of_fiber;
+  std::vector<void*> of_thread;
+  fiber one{pool, [&](fiber& self) {
+              for (int i = 0; i < 4; ++i) {
+                use_a_frame();
+                of_fiber.push_back(fake_stack());
+                self.yield();
+                of_fiber.push_back(fake_stack());
+              }
+            }};
+  while (!one.ended()) {
+    use_a_frame();
+    of_thread.push_back(fake_stack());
+    one.resume(me);
+    of_thread.push_back(fake_stack());
+  }
+  CHECK(of_fiber == std::vector<void*>(8, of_fiber.front()));
+  CHECK(of_thread == std::vector<void*>(10, of_thread.front()));
+  CHECK((of_fiber.front() != nullptr) == ROVING_TEST_FAKE_STACKS);
+  CHECK((of_fiber.front() != of_thread.front()) == ROVING_TEST_FAKE_STACKS);
 }
 
 }  // namespace
