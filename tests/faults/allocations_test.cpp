@@ -223,8 +223,7 @@ void primitives() {
 void futures() {
   roving::promise<std::string> promise;
   roving::shared_future<std::string> future = promise.get_future().share();
-  int calls = 0;
-  future.on_done([&] { ++calls; });
+  future.on_done([calls = 0]() mutable { ++calls; });  // may run when this has ended with an error
   roving::with_task_group([&](roving::task_group& group) {
     group.spawn([&] { need(!future.get().empty(), "the value"); });
     group.spawn(elsewhere(), [&] { need(!future.get().empty(), "the value"); });
@@ -232,7 +231,7 @@ void futures() {
     if (!promise.try_set_value("a value that is too long to lie within a std::string")) need(false, "set before");
   });
   auto task = roving::spawn([] { return 1; });
-  task.on_done([&] { ++calls; });
+  task.on_done([calls = 0]() mutable { ++calls; });
   task.get();
   roving::promise<int> unset;
   auto broken = unset.get_future();

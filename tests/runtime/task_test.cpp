@@ -642,11 +642,11 @@ TEST_CASE("C42 eager: a body that does not suspend is done on return, without a 
   names order;
   bool done = false;
   bool callback_ran = true;
+  bool ran = false;  // outlives the callback, which runs as the runtime closes
   std::size_t alive = 0;
   int value = 0;
   std::string error;
   roving::run({.shards = 1}, [&] {
-    bool ran = false;
     roving::post([&] { ran = true; });
     auto task = roving::spawn(eager(), [&] {
       order.push_back("body");
