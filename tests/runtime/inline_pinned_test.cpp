@@ -270,27 +270,8 @@ TEST_CASE("inline join: a cancel from elsewhere that comes too late for the chil
 TEST_CASE("inline join: a cancel from elsewhere that comes too late for the last child is thrown by gather()",
           "[inline]") {
   for (int round = 0; round < 20; ++round) {
-    std::string seen_by_parent;
-    std::atomic<bool> begun{false};
-    std::atomic<bool> asked{false};
-    CHECK(run_in({1, false}, [&] {
-            auto parent = roving::spawn(roving::anywhere, [&] {
-              seen_by_parent = thrown_by([&] {
-                roving::gather([&] {
-                  begun = true;
-                  spin_until(asked);
-                });
-              });
-            });
-            std::thread canceller([&] {
-              while (!begun) std::this_thread::yield();
-              parent.cancel("late");
-              asked = true;
-            });
-            parent.join();
-            canceller.join();
-          }) == 0);
-    CHECK(seen_by_parent == "cancelled: late");
+    const auto parent = [](const auto& be_cancelled) { roving::gather([&] { be_cancelled(); }); };
+    CHECK(thrown_when_cancelled_meanwhile(roving::anywhere, parent, "late") == "cancelled: late");
   }
 }
 
