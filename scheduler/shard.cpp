@@ -209,13 +209,6 @@ bool shard::has_roving_work() const noexcept { return may_have_roving_ || !sched
 
 // Null: go to the loop. On the loop itself null ends the turn. See take_if_next().
 ready_node* shard::pick(bool on_loop) noexcept {
-  ready_node* const next = choose(on_loop);
-  if (lone_is_untold_ && next != nullptr) [[unlikely]]
-    tell_of_lone();
-  return next;
-}
-
-ready_node* shard::choose(bool on_loop) noexcept {
   if (--until_clock_ == 0) look_at_the_clock();
   if (interrupted_) [[unlikely]]
     return nullptr;
@@ -227,6 +220,8 @@ ready_node* shard::choose(bool on_loop) noexcept {
   for (bool begun = false;; begun = true) {
     if (generation_left_ != 0) {
       if (!on_loop && ready_.front().kind != ready_kind::task) return nullptr;
+      if (lone_is_untold_) [[unlikely]]
+        tell_of_lone();
       --generation_left_;
       ready_node& node = ready_.pop();
       if (simulator* const simulated = current_simulator()) simulated->taken(node, index_);
@@ -266,7 +261,10 @@ bool shard::next_turn_wants_the_loop() const noexcept {
 [[gnu::noinline]] task_base* shard::next_roving() noexcept {
   if (++roving_picks_ % oldest_fresh_every == 0) {
     if (task_base* const oldest = claim_fresh(fresh_.steal().element)) return oldest;
-    if (ready_node* const node = scheduler_.overflow().pop()) return &as_task(*node);
+    if (ready_node* const node = scheduler_.overflow().pop()) {
+      if (lone_is_untold_) tell_of_lone();
+      return &as_task(*node);
+    }
   }
   for (;;) {
     const auto woken = woken_.steal();

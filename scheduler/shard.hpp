@@ -272,7 +272,6 @@ class shard {
 
   // choosing
   [[nodiscard]] ready_node* pick(bool on_loop) noexcept;
-  [[nodiscard]] ready_node* choose(bool on_loop) noexcept;
   [[nodiscard]] task_base* next_roving() noexcept;
   [[nodiscard]] bool has_roving_work() const noexcept;
   /// Ready on this shard. Where it is 1, the task is *lone*: see idle.hpp. An estimate, to others.

@@ -34,8 +34,8 @@ TEST_CASE("idle: a called sleeper is off the sleepers and counts as a searcher",
   CHECK_FALSE(again);
   CHECK(idle.sleepers() == 0);
   CHECK_FALSE(idle.should_call());  // one wake is under way
-  CHECK(idle.awake(1));                  // it learns that it was called
-  CHECK(idle.stop_searching());          // and is the last of the searchers
+  CHECK(idle.awake(1));             // it learns that it was called
+  CHECK(idle.stop_searching());     // and is the last of the searchers
 }
 
 TEST_CASE("idle: who wakes by itself is no searcher", "[idle]") {
@@ -150,7 +150,7 @@ TEST_CASE("idle: producers and sleepers that race lose no item", "[idle]") {
   for (unsigned i = 1; i < workers; ++i) threads.emplace_back(work, i);
   for (int i = 0; i < items; ++i) {
     published.fetch_add(1, std::memory_order_seq_cst);  // P1
-    if (idle.should_call()) call(0);               // P2, P3
+    if (idle.should_call()) call(0);                    // P2, P3
   }
   while (taken.load() < items) std::this_thread::yield();
   stop.store(true, std::memory_order_seq_cst);
