@@ -141,12 +141,18 @@ void descriptor_table::end_generation(descriptor& state, std::uint32_t generatio
 
 std::error_code descriptor_table::add_to_poller(const descriptor& state, int fd, interest what) {
   const std::scoped_lock hold{lock_};  // with the system call: nobody removes what has the number meanwhile
-  const auto number = static_cast<std::size_t>(fd);
-  if (fd >= 0 && number >= slot_of_number_.size())
-    slot_of_number_.resize(std::max(number + 1, 2 * slot_of_number_.size()), no_slot);
-  const std::error_code error = home_->add(fd, state, what);
-  if (!error) slot_of_number_[number] = state.slot_;
-  return error;
+  if (const std::error_code error = home_->add(fd, state, what)) return error;
+  const auto number = static_cast<std::size_t>(fd);  // of a descriptor that there is, so not absurd
+  if (number >= slot_of_number_.size()) {
+    try {
+      slot_of_number_.resize(std::max(number + 1, 2 * slot_of_number_.size()), no_slot);
+    } catch (const std::bad_alloc&) {
+      home_->remove(fd);
+      throw;
+    }
+  }
+  slot_of_number_[number] = state.slot_;
+  return {};
 }
 
 void descriptor_table::remove_from_poller(const descriptor& state, int fd) noexcept {

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <roving/error.hpp>
 
@@ -16,9 +17,13 @@ namespace roving_perf {
 /// Of `text`, which stands behind the option or is null. Throws std::invalid_argument where that is no number.
 template <class Number>
 void read_number(std::string_view option, const char* text, Number& into) {
-  const char* const end = text != nullptr ? text + std::strlen(text) : nullptr;
-  if (text == nullptr || std::from_chars(text, end, into).ptr != end || text == end)
-    throw std::invalid_argument{std::string{option} + " wants a number"};
+  if (text == nullptr) throw std::invalid_argument{std::string{option} + " wants a number"};
+  const char* const end = text + std::strlen(text);
+  const auto read = std::from_chars(text, end, into);
+  if (read.ec == std::errc::result_out_of_range)
+    throw std::invalid_argument{std::string{option} + ": " + text + " is too large"};
+  if (read.ec != std::errc{} || read.ptr != end)
+    throw std::invalid_argument{std::string{option} + " wants a number, not \"" + text + "\""};
 }
 
 /// Calls `program`, which reads its arguments and serves until SIGINT. Returns what main() returns: 2, with `usage`

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <system_error>
 
 namespace roving_perf {
 
@@ -19,7 +20,8 @@ inline std::uint16_t port_of(int count, char** arguments) {
   std::uint16_t port = 0;
   if (count == 3 && std::string_view{arguments[1]} == "--port") {
     const char* const end = arguments[2] + std::strlen(arguments[2]);
-    if (std::from_chars(arguments[2], end, port).ptr == end) return port;
+    const auto read = std::from_chars(arguments[2], end, port);
+    if (read.ec == std::errc{} && read.ptr == end) return port;
   }
   std::fprintf(stderr, "%s [--port N]\n", arguments[0]);
   std::exit(2);

@@ -161,12 +161,12 @@ void times() {
   need(roving::with_timeout(1h, [] { return 1; }) == 1, "a timeout that was not needed");
   auto slow = roving::spawn([] { roving::sleep_for(1h); });
   need(!slow.join_for(20us), "join_for");
-  roving::event called;
-  roving::post([&] { called.set(); });
-  called.wait();
-  called.clear();
-  roving::post_after(1us, [&] { called.set(); });
-  called.wait();
+  const auto called = std::make_shared<roving::event>();  // a callback may outlive a wait that fails
+  roving::post([called] { called->set(); });
+  called->wait();
+  called->clear();
+  roving::post_after(1us, [called] { called->set(); });
+  called->wait();
   need(roving::select(roving::after(1us).on_expiry([] { return 1; })) == 1, "select");
 }
 

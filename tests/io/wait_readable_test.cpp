@@ -3,11 +3,14 @@
 #include <roving/wait_readable.hpp>
 
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -179,4 +182,24 @@ TEST_CASE("wait_readable: a regular file is always ready, and no descriptor is a
 TEST_CASE("wait_readable: off every shard it is refused", "[io]") {
   open_pipe pipe;
   CHECK_THROWS_AS(roving::wait_readable(pipe.ends[0]), roving::no_shard);
+}
+
+TEST_CASE("wait_readable: a number that no descriptor has is an error, however large, and costs no memory", "[io]") {
+  const auto peak_kib = [] {
+    rusage used{};
+    REQUIRE(::getrusage(RUSAGE_SELF, &used) == 0);
+    return used.ru_maxrss;
+  };
+  std::error_code error;
+  long before_kib = 0;
+  roving::run({.shards = 1}, [&] {
+    before_kib = peak_kib();
+    try {
+      roving::wait_readable(std::numeric_limits<int>::max());
+    } catch (const std::system_error& thrown) {
+      error = thrown.code();
+    }
+  });
+  CHECK(error == std::errc::bad_file_descriptor);
+  CHECK(peak_kib() - before_kib < 100'000);  // a table with a place for each number took gigabytes
 }
