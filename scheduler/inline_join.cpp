@@ -105,8 +105,8 @@ bool may_run_inline(shard& here, const task_base& child, const future_base& canc
 inline_frame::inline_frame(task_base& who, task_base& runs, future_base& gets_cancels, wait_mode how) noexcept
     : done_node{[](done_node& node) noexcept -> ready_node* {
         auto& self = static_cast<inline_frame&>(node);
-        self.is_queued =
-            self.next != nullptr;  // only who has somebody behind him must be in line before the child left
+        // The parent need not stand in line yet where nobody is told behind it: it goes there once the child has left.
+        self.is_queued = self.next != nullptr;
         return self.is_queued ? &self.parent : nullptr;
       }},
       parent{who},
@@ -162,6 +162,8 @@ inline_join join_inline(task_base& child, future_base& cancels_go_to, const char
   run_on_this_stack(child, *self, on, here);
 
   if (on.unseen == &frame) on.unseen = frame.outer;
+  // The wait ends before the parent may leave again, and the frame goes after settled(): until then others, who pass a
+  // cancel on through it, may hold pins.
   if (frame.is_open) (void)self->claims.claim(frame.epoch, winner::event);
   if (self->roving)
     this_shard()->count_slice();
