@@ -7,8 +7,8 @@
 //     producer of roving work            a shard that has nothing to do
 //       P1 push the task                   S1 search for a while, counted as a searcher
 //       P2 look at the idle word           S2 announce: idle word: sleeping + 1, searching - 1; flag = asleep
-//          nobody sleeps, or somebody      S3 look once more: inbox, overflow queue, every shard's queues
-//          searches: done                     found: take the announcement back, search again (S1)
+//          nobody sleeps, or enough        S3 look once more: inbox, overflow queue, every shard's queues
+//          search: done                       found: take the announcement back, search again (S1)
 //       P3 searching + 1 by compare-      S4 block in the parker
 //          exchange; choose a sleeper,     S5 back: take the announcement back unless the waker did
 //          flag asleep -> called; wake()
@@ -18,14 +18,14 @@
 // that a producer need only come before the operation by which somebody goes to sleep or ends a search.
 //
 // Nothing is lost. Let a task be pushed (P1) and its producer wake nobody (P2). (a) It saw nobody asleep: then every
-// shard that sleeps later announces after P2, so its S3 comes after P1 and sees the task. (b) It saw somebody
-// searching. That searcher ends in one of two ways. It announces (S2) after P2 and then looks (S3): it sees the task,
+// shard that sleeps later announces after P2, so its S3 comes after P1 and sees the task. (b) It saw enough searchers,
+// one at least. Each of them ends in one of two ways. It announces (S2) after P2 and then looks (S3): it sees the task,
 // and is a searcher again, unless enough others are, so that it does not keep to itself that there may be more. Or it
-// found other work: it takes itself off the searchers, and when it was the last of them it looks whether more is
+// found other work: it takes itself off the searchers, and when fewer than enough are left it looks whether more is
 // to be had and wakes the next (chaining): that look comes after P2 as well. (c) The search that P2 saw was only
 // promised: somebody was in P3 and found that all sleepers had woken by themselves. It takes the promise back and looks
-// again, as in (b). So at most one wake is in flight for roving work, and each one that finds work wakes the next if
-// there is more.
+// again, as in (b). So few wakes are in flight for roving work, and each one that finds work wakes the next if there is
+// more. How many are enough: one for 16 shards (perf/study.cpp).
 //
 // For an inbox the flag takes the idle word's place: push (seq_cst), then read the flag (seq_cst); announce (seq_cst),
 // then look at the inbox (seq_cst). One of the two sees the other. Who takes the flag from asleep writes to the
@@ -60,6 +60,7 @@
 //          seq_cst: one of the two sees the other.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -74,14 +75,15 @@ namespace roving::detail {
 template <template <class> class Atomic = atomic>
 class basic_idle_set {
  public:
-  explicit basic_idle_set(unsigned shards);
+  /// `enough` searchers: nobody is called for more. 0: by the number of shards.
+  explicit basic_idle_set(unsigned shards, unsigned enough = 0);
 
   // --- for producers
 
   /// P2: whether the caller, who just published roving work, should go on to call_one().
   [[nodiscard]] bool should_call() const noexcept {
     const std::uint64_t seen = word_.load(std::memory_order_seq_cst);  // P2
-    return sleeping(seen) != 0 && searching(seen) == 0;
+    return sleeping(seen) != 0 && searching(seen) < enough_;
   }
 
   /// After should_call(): whether a lone task may wait for who looks every 50 us.
@@ -101,7 +103,7 @@ class basic_idle_set {
   /// S1. False when enough others do. At most half of the shards search.
   [[nodiscard]] bool start_searching() noexcept;
 
-  /// True when no searcher is left: the caller must look whether there is more, and call_one().
+  /// True when fewer than enough are left: the caller must look whether there is more, and call_one().
   [[nodiscard]] bool stop_searching() noexcept;
 
   /// S2.
@@ -162,6 +164,7 @@ class basic_idle_set {
   [[nodiscard]] static unsigned sleeping(std::uint64_t word) noexcept { return static_cast<unsigned>(word >> 32U); }
 
   const unsigned shards_;
+  const unsigned enough_;
   std::unique_ptr<Atomic<flag>[]> flags_;
   alignas(64) Atomic<std::uint64_t> word_{0};
   alignas(64) Atomic<std::uint32_t> watch_{0};  // the watcher's number + 1
@@ -171,8 +174,10 @@ class basic_idle_set {
 using idle_set = basic_idle_set<>;
 
 template <template <class> class Atomic>
-basic_idle_set<Atomic>::basic_idle_set(unsigned shards)
-    : shards_{shards}, flags_{std::make_unique<Atomic<flag>[]>(shards)} {
+basic_idle_set<Atomic>::basic_idle_set(unsigned shards, unsigned enough)
+    : shards_{shards},
+      enough_{enough != 0 ? enough : std::clamp(shards / 16, 1U, 8U)},
+      flags_{std::make_unique<Atomic<flag>[]>(shards)} {
   for (unsigned i = 0; i < shards; ++i) flags_[i].store(flag::awake, std::memory_order_relaxed);
 }
 
@@ -183,7 +188,7 @@ std::optional<unsigned> basic_idle_set<Atomic>::call_one(unsigned not_me, bool& 
   // Whoever goes to sleep or ends a search after that does so after P2.
   std::uint64_t seen = word_.load(std::memory_order_relaxed);
   do {
-    if (sleeping(seen) == 0 || searching(seen) != 0) return std::nullopt;
+    if (sleeping(seen) == 0 || searching(seen) >= enough_) return std::nullopt;
   } while (!word_.compare_exchange_weak(seen, seen + one_searching, std::memory_order_relaxed));
 
   for (unsigned step = 1; step <= shards_; ++step) {  // neighbours first
@@ -222,7 +227,7 @@ template <template <class> class Atomic>
 bool basic_idle_set<Atomic>::stop_searching() noexcept {
   const std::uint64_t before = word_.fetch_sub(one_searching, std::memory_order_seq_cst);  // (b)
   ROVING_ASSERT(searching(before) > 0);
-  return searching(before) == 1;
+  return searching(before) <= enough_;
 }
 
 template <template <class> class Atomic>

@@ -122,7 +122,7 @@ class scheduler::driver {
 
 scheduler::scheduler(scheduler_options options)
     : options_{std::move(options)},
-      idle_{options_.shards},
+      idle_{options_.shards, options_.enough_searchers},
       stacks_{options_.stacks},
       overflow_reporter_{&describe_overflow},
       askable_(options_.shards),

@@ -40,6 +40,7 @@ struct scheduler_options {
   unsigned roving_per_turn = 64;
   std::size_t deque_capacity = 1024;
   unsigned steal_at_most = 32;
+  unsigned enough_searchers = 0;  // 0: see basic_idle_set
   std::uint64_t seed = 1;
   clock_source* clock = &system_clock_source();
   thread_starter* threads = &system_thread_starter();

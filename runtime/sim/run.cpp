@@ -56,6 +56,8 @@ result run_once(const options& how, const std::function<void()>& program) {
   vary(chosen.blocking_threads_at_most, usual.blocking_threads_at_most, {1, 2, 4});
   unsigned steal_at_most = detail::scheduler_options{}.steal_at_most;
   vary(steal_at_most, steal_at_most, {1, 2, 4});
+  unsigned enough_searchers = 0;
+  vary(enough_searchers, 0, {2, 3});
   chosen.pin_threads = when::never;
   chosen.handle_sigint = false;
   constexpr std::uint32_t seeds = 1U << 31U;
@@ -77,6 +79,7 @@ result run_once(const options& how, const std::function<void()>& program) {
     made.cores = {};
     made.usable_cores = {};
     made.steal_at_most = steal_at_most;
+    made.enough_searchers = enough_searchers;
     made.search_for = std::chrono::microseconds{5};
     made.stall_threshold = {};  // it is about real time
     runtime simulated = detail::runtime_access::make(std::move(made));

@@ -179,8 +179,10 @@ struct deque_never_empty : scenario {
 // The parts of shard.cpp that go with idle_set. A shard looks for one thing to do and runs that for ever: what is left
 // is for the others.
 struct shards_scenario : scenario {
-  basic_idle_set<explored> idle{2};
+  basic_idle_set<explored> idle;
   std::array<bell, 2> bells;
+
+  explicit shards_scenario(unsigned enough_searchers = 1) : idle{2, enough_searchers} {}
 
   [[nodiscard]] virtual bool work_is_visible() = 0;
   [[nodiscard]] virtual item* search() = 0;
@@ -269,6 +271,8 @@ struct deque_wake_two : shards_scenario {
   bounded_deque<item, explored> deque{2};
   items<2> each;
 
+  explicit deque_wake_two(unsigned enough_searchers = 1) : shards_scenario{enough_searchers} {}
+
   bool work_is_visible() override { return !deque.looks_empty(); }
   item* search() override { return deque.steal().element; }
 
@@ -281,6 +285,11 @@ struct deque_wake_two : shards_scenario {
     }
   }
   void at_end() override { each.require_all_taken(); }
+};
+
+// The same where one more is called although one searches.
+struct deque_wake_both : deque_wake_two {
+  deque_wake_both() : deque_wake_two{2} {}
 };
 
 // A shard that watched has found work, and the other one goes to sleep: one of the two must see to the watch.
@@ -854,6 +863,8 @@ const std::vector<explored_scenario>& explored_scenarios() {
       ROVING_SCENARIO(short_watch_ended, "[lone]", .threads = 3),
       ROVING_SCENARIO(rests_seen_asleep, "[rests]", .threads = 2),
       ROVING_SCENARIO(rests_seen_absent, "[rests]", .threads = 2),
+      ROVING_SCENARIO(deque_wake_both, "[wake] (b)", .threads = 3, .preemptions_at_most = 1,
+                      .spurious_failures_at_most = 0),
       ROVING_SCENARIO(deque_wake_two, "[wake] (b)", .threads = 3, .preemptions_at_most = 2,
                       .spurious_failures_at_most = 0),
   };

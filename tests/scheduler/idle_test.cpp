@@ -67,6 +67,20 @@ TEST_CASE("idle: announcing gives up the search in the same step", "[idle]") {
   CHECK(idle.stop_searching());
 }
 
+TEST_CASE("idle: as many are called as are enough, and whoever ends a search looks while there are fewer", "[idle]") {
+  idle_set idle{4, 2};
+  bool again = false;
+  REQUIRE(idle.start_searching());
+  idle.announce(1, false);
+  idle.announce(2, false);
+  CHECK(idle.should_call());
+  CHECK(idle.call_one(0, again) == 1U);
+  CHECK_FALSE(idle.should_call());
+  CHECK_FALSE(idle.call_one(0, again).has_value());
+  CHECK(idle.stop_searching());
+  CHECK(idle.call_one(0, again) == 2U);
+}
+
 TEST_CASE("idle: one watches at a time, and a short watch keeps lone tasks from waking anybody", "[idle]") {
   idle_set idle{3};
   CHECK_FALSE(idle.has_watcher());

@@ -24,7 +24,7 @@ struct expectation {
 #define ROVING_PLANTED(fault, scenario, seeds) \
   { planted::fault, #fault, #scenario, seeds }
 constexpr expectation table[] = {
-    ROVING_PLANTED(sleep_without_second_look, from_outside, 500),
+    ROVING_PLANTED(sleep_without_second_look, from_outside, 10'000),
     ROVING_PLANTED(message_without_wake, exclusion, 100),
     ROVING_PLANTED(roving_without_call, from_outside, 1000),
     ROVING_PLANTED(found_alone, pairs_from_outside, 20'000),
