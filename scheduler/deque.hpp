@@ -140,7 +140,8 @@ class bounded_deque {
     return bottom_.load(std::memory_order_seq_cst) <= top;          // [wake]
   }
 
-  /// The number of elements, exact for the owner while nobody steals. Relaxed: orders nothing.
+  /// The number of elements, exact for the owner while nobody steals. Not too small for who looks once more before it
+  /// sleeps: [wake].
   [[nodiscard]] std::size_t size_estimate() const noexcept {
     const std::int64_t top = top_.load(std::memory_order_relaxed);        // stale is safe: looks fuller
     const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);  // [wake]

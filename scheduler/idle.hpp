@@ -91,7 +91,7 @@ class basic_idle_set {
     return (watch_.load(std::memory_order_seq_cst) & short_watch) != 0;  // [lone]
   }
 
-  /// P3. The shard to wake, now counted as a searcher. None when another wake is under way, or when nobody sleeps any
+  /// P3. The shard to wake, now counted as a searcher. None when enough search meanwhile, or when nobody sleeps any
   /// more; `look_again` is set when the caller must call stop_searching() and look for work that is left.
   [[nodiscard]] std::optional<unsigned> call_one(unsigned not_me, bool& look_again) noexcept;
 

@@ -548,21 +548,14 @@ void shard::spill(bounded_deque<task_base>& full) noexcept {
   }
 }
 
-void shard::push_fresh(task_base& task) noexcept {
-  may_have_roving_ = true;
-  while (!fresh_.push(task)) spill(fresh_);
-  pushed_in_.store(slices_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  publish_roving();
-}
+void shard::push_fresh(task_base& task) noexcept { push_roving(fresh_, task); }
 
-void shard::push_woken(task_base& task) noexcept {
-  may_have_roving_ = true;
-  while (!woken_.push(task)) spill(woken_);
-  pushed_in_.store(slices_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  publish_roving();
-}
+void shard::push_woken(task_base& task) noexcept { push_roving(woken_, task); }
 
-void shard::publish_roving() noexcept {
+void shard::push_roving(bounded_deque<task_base>& onto, task_base& task) noexcept {
+  may_have_roving_ = true;
+  while (!onto.push(task)) spill(onto);
+  pushed_in_.store(slices_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   if (!scheduler_.idle().should_call()) return;
   const bool is_next_on_the_loop = current_ == nullptr && !runs_callback_;  // if nothing else is found meanwhile
   if (roving_at_hand() <= 1 && (is_next_on_the_loop || scheduler_.idle().has_short_watch()))

@@ -308,7 +308,7 @@ class shard {
   void look_at_the_others() noexcept;
   void service(shard& stuck) noexcept;
   void expire_roving_timers(time_point now) noexcept;
-  void publish_roving() noexcept;
+  void push_roving(bounded_deque<task_base>& onto, task_base& task) noexcept;
   void tell_of_lone() noexcept;
   void spill(bounded_deque<task_base>& full) noexcept;
 
