@@ -10,6 +10,7 @@
 
 #include <roving/error.hpp>
 
+#include "scheduler/block_cache.hpp"
 #include "scheduler/context_values.hpp"
 #include "scheduler/gate.hpp"
 #include "scheduler/scheduler.hpp"
@@ -26,8 +27,9 @@ struct timed_callback : callback {
   };
 
   timed_callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
-                 spawn_site site, pinned_timer::function fire, pinned_timer::function unfired) noexcept
-      : callback{how, place, alignment, of, site}, timer{fire, unfired, *this} {
+                 spawn_site site, context_reference sees, pinned_timer::function fire,
+                 pinned_timer::function unfired) noexcept
+      : callback{how, place, alignment, of, site, std::move(sees)}, timer{fire, unfired, *this} {
     timed_ = true;
   }
   ~timed_callback() = default;
@@ -45,13 +47,13 @@ struct callbacks {
     if (self.take()) {
       shard& here = *this_shard();
       const time_point began = here.slice_start();
-      const context_scope sees{std::move(self.context_)};
+      const context_scope sees{here.context_of_callback(), std::move(self.context_)};
       try {
         self.of_.call(self.place_);
       } catch (...) {
         report(self, std::current_exception());
       }
-      self.of_.destroy(self.place_);
+      if (self.of_.destroy != nullptr) self.of_.destroy(self.place_);
       here.slice_ended(began, nullptr, self.site_);
     }
     self.release();
@@ -69,12 +71,15 @@ struct callbacks {
     }
   }
 
-  // It will not be called.
-  static bool discard(callback& self) noexcept {
-    if (!self.take()) return false;
+  // It will not be called, and is the caller's.
+  static void destroy_callable(callback& self) noexcept {
+    if (self.of_.destroy == nullptr) return;
     const context_scope sees{std::move(self.context_)};
     self.of_.destroy(self.place_);
-    return true;
+  }
+
+  static void discard(callback& self) noexcept {
+    if (self.take()) destroy_callable(self);
   }
 
   static callback& of(ready_node& node) noexcept { return static_cast<callback&>(static_cast<posted_callback&>(node)); }
@@ -101,28 +106,40 @@ struct callbacks {
 
   static void cancel(callback& self) noexcept {
     self.cancelled_.store(true, std::memory_order_relaxed);
-    if (!discard(self) || !self.timed_) return;
-    auto& timed = static_cast<timed_callback&>(self);
+    if (!self.take()) return;
+    callback_reference keep;  // the last handle may be in the callable that this destroys
+    if (self.timed_) keep = take_off_the_wheel(static_cast<timed_callback&>(self));
+    if (!keep) keep = callback_reference::share(&self);
+    destroy_callable(self);
+  }
+
+  // Gives the wheel's reference, if it is at hand.
+  static callback_reference take_off_the_wheel(timed_callback& self) noexcept {
     shard* const here = this_shard();
-    if (here != nullptr && &here->door() == timed.door.get()) {
-      if (here->cancel_timer(timed.timer)) self.release();
-      return;
-    }
-    const gate_pass inside{*timed.door};
-    if (!inside) return;
+    if (here != nullptr && &here->door() == self.door.get())
+      return callback_reference{here->cancel_timer(self.timer) ? &self : nullptr};
+    const gate_pass inside{*self.door};
+    if (!inside) return {};
     self.run = &unset;
     self.drop = &unset_dropped;
     self.add_reference();
     inside->receive(self);
+    return {};
   }
 
+  // Nobody else has a reference.
   template <class Block>
   static void destroy(counted& block) noexcept {
     auto& self = static_cast<Block&>(block);
-    discard(self);
+    if (self.phase_.load(std::memory_order_relaxed) == callback::phase::waiting) destroy_callable(self);
+    shard* const here = this_shard();
+    if constexpr (std::is_same_v<Block, timed_callback>)
+      if (here != nullptr && self.door.get() == &here->door()) here->keep_door_reference(std::move(self.door));
     const std::size_t alignment = self.alignment_;
     self.~Block();
-    if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+    if (alignment == 0 && here != nullptr)
+      here->blocks_of_callbacks().give_back(&self);
+    else if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
       ::operator delete(&self);
     else
       ::operator delete(&self, static_cast<std::align_val_t>(alignment));
@@ -134,33 +151,35 @@ struct callbacks {
   };
 
   template <class Block, class... Timer>
-  static callback& allocate(std::size_t size_bytes, std::size_t alignment, const callable_operations& of,
+  static callback& allocate(shard* here, std::size_t size_bytes, std::size_t alignment, const callable_operations& of,
                             spawn_site site, Timer... timer) {
-    const std::size_t aligned = alignment > alignof(Block) ? alignment : alignof(Block);
+    std::size_t aligned = alignment > alignof(Block) ? alignment : alignof(Block);
     const std::size_t offset = (sizeof(Block) + aligned - 1) / aligned * aligned;
-    void* const memory = aligned <= __STDCPP_DEFAULT_NEW_ALIGNMENT__
-        ? ::operator new(offset + size_bytes)
-        : ::operator new(offset + size_bytes, static_cast<std::align_val_t>(aligned));
-    return *::new (memory)
-        Block{&destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site, timer...};
+    void* memory = nullptr;
+    if (aligned > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+      memory = ::operator new(offset + size_bytes, static_cast<std::align_val_t>(aligned));
+    } else if (here == nullptr || offset + size_bytes > block_cache::block_size_bytes) {
+      memory = ::operator new(offset + size_bytes);
+    } else {
+      memory = here->blocks_of_callbacks().take();
+      aligned = 0;
+    }
+    return *::new (memory) Block{&destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site,
+                                 capture_context(), timer...};
   }
 };
 
 callback::callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
-                   spawn_site site) noexcept
+                   spawn_site site, context_reference sees) noexcept
     : posted_callback{nullptr, &callbacks::run, &callbacks::drop},
       counted{how},
       place_{place},
       of_{of},
       alignment_{alignment},
       site_{site},
-      context_{capture_context()} {}
+      context_{std::move(sees)} {}
 
-void callback::cancel() noexcept {
-  // The last handle may be in the callable that this destroys.
-  const callback_reference keep = callback_reference::share(this);
-  callbacks::cancel(*this);
-}
+void callback::cancel() noexcept { callbacks::cancel(*this); }
 
 std::optional<time_point> callback::when() const noexcept {
   if (!timed_) return std::nullopt;
@@ -168,15 +187,12 @@ std::optional<time_point> callback::when() const noexcept {
 }
 
 callback& allocate_callback(std::size_t size_bytes, std::size_t alignment, const callable_operations& of, bool timed,
-                            spawn_site site) {
-  if (!timed) return callbacks::allocate<callbacks::plain>(size_bytes, alignment, of, site);
-  return callbacks::allocate<timed_callback>(size_bytes, alignment, of, site, &callbacks::fire, &callbacks::unfired);
-}
-
-counted& door_of_this_shard(const char* call) {
-  const shard* const here = this_shard();
-  if (here == nullptr) throw no_shard{call};
-  return here->door();
+                            spawn_site site, callback_maker by) {
+  shard* const here = this_shard();
+  if (here == nullptr && by.call != nullptr) throw no_shard{by.call};
+  if (!timed) return callbacks::allocate<callbacks::plain>(here, size_bytes, alignment, of, site);
+  return callbacks::allocate<timed_callback>(here, size_bytes, alignment, of, site, &callbacks::fire,
+                                             &callbacks::unfired);
 }
 
 counted& door_to(placement where, const char* call) {
@@ -194,17 +210,20 @@ counted& door_to(placement where, const char* call) {
 }
 
 void post_callback(callback& what, counted& door, const char* call) {
-  shard* const here = this_shard();
-  if (here != nullptr && &here->door() == &door) {
-    if (here->owner().is_closed()) throw runtime_closed{call};
-    what.add_reference();  // the queue's
-    here->append(what);
-    return;
-  }
+  const shard* const here = this_shard();
+  if (here != nullptr && &here->door() == &door) return post_callback_here(what, call);
   const gate_pass inside{static_cast<gate&>(door)};
   if (!inside) throw runtime_closed{call};
-  what.add_reference();
+  what.add_reference_unshared();  // the queue's
   inside->receive(what);
+}
+
+void post_callback_here(callback& what, const char* call) {
+  shard* const here = this_shard();
+  if (here == nullptr) throw no_shard{call};
+  if (here->owner().is_closed()) throw runtime_closed{call};
+  what.add_reference_unshared();  // the queue's
+  here->append(what);
 }
 
 void post_callback_at(callback& what, time_point deadline, const char* call) {
@@ -213,8 +232,8 @@ void post_callback_at(callback& what, time_point deadline, const char* call) {
   if (here->owner().is_closed()) throw runtime_closed{call};
   auto& timed = static_cast<timed_callback&>(what);
   timed.deadline = deadline;
-  timed.door = gate_reference::share(&here->door());
-  what.add_reference();  // the wheel's
+  timed.door = here->door_reference();
+  what.add_reference_unshared();  // the wheel's
   here->set_timer(timed.timer, deadline);
   if (here->has_passed(deadline)) here->want_timers_next();
 }

@@ -47,9 +47,8 @@ context_reference capture_context() noexcept {
   return context_reference{values};
 }
 
-context_scope::context_scope(context_reference captured) noexcept : place_{&current_context()} {
-  outer_ = std::exchange(*place_, captured.take());
-}
+context_scope::context_scope(context_reference captured) noexcept
+    : context_scope{current_context(), std::move(captured)} {}
 
 context_scope::~context_scope() {
   ROVING_ASSERT(place_ == &current_context());  // it ends where it was made

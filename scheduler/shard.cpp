@@ -67,7 +67,10 @@ shard::shard(scheduler& owner, unsigned index)
       woken_{owner.options().deque_capacity},
       roving_timers_{owner.now()} {}
 
-shard::~shard() { ROVING_ASSERT(ready_.empty()); }
+shard::~shard() {
+  ROVING_ASSERT(ready_.empty());
+  for (; kept_door_references_ != 0; --kept_door_references_) door_->release();
+}
 
 void shard::begin_thread(std::optional<unsigned> core) noexcept {
   thread_settings_.emplace(core, index_ == 0 ? std::string{} : "roving-" + std::to_string(index_));

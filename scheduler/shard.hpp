@@ -32,6 +32,7 @@
 #include <roving/detail/spin_lock.hpp>
 #include <roving/detail/task_base.hpp>
 
+#include "scheduler/block_cache.hpp"
 #include "scheduler/context.hpp"
 #include "scheduler/deque.hpp"
 #include "scheduler/fiber.hpp"
@@ -197,6 +198,19 @@ class shard {
   void want_timers_next() noexcept { timers_wanted_ = true; }
 
   [[nodiscard]] slab& blocks() noexcept { return *slab_; }
+  [[nodiscard]] block_cache& blocks_of_callbacks() noexcept { return blocks_of_callbacks_; }
+
+  /// A reference to door(). Its thread only, as keep_door_reference(): what that gets is given out again, and nothing
+  /// is counted.
+  [[nodiscard]] gate_reference door_reference() noexcept {
+    if (kept_door_references_ == 0) return gate_reference::share(door_.get());
+    --kept_door_references_;
+    return gate_reference{door_.get()};
+  }
+  void keep_door_reference(gate_reference taken) noexcept {
+    static_cast<void>(taken.take());
+    ++kept_door_references_;
+  }
   [[nodiscard]] std::uint64_t next_task_number() noexcept {
     spawned_.store(spawned_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return last_task_number_ += task_number_step_;
@@ -316,6 +330,7 @@ class shard {
   scheduler& scheduler_;
   const unsigned index_;
   const gate_reference door_;
+  std::size_t kept_door_references_ = 0;
   const bool debug_;
   time_point slice_began_{};  // debug mode
   fiber* current_ = nullptr;
@@ -355,6 +370,7 @@ class shard {
     void operator()(slab* of) const noexcept { of->retire(); }
   };
   std::unique_ptr<slab, retire> slab_;
+  block_cache blocks_of_callbacks_;
   std::uint64_t last_task_number_;
   const std::uint64_t task_number_step_;
   random_source random_;

@@ -199,6 +199,32 @@ TEST_CASE("C3 post: a cancel destroys the callable at once, from any shard", "[p
   CHECK(ran == 0);
 }
 
+TEST_CASE("C3 post: the last handle may be in the callable that a cancel destroys", "[post]") {
+  const place where = GENERATE(from_range(places()));
+  const bool timed = GENERATE(false, true);
+  int ran = 0;
+  std::weak_ptr<roving::callback_handle> handle;
+  roving::run({.shards = where.shards}, [&] {
+    const auto cancel_one = [&] {
+      auto only = std::make_shared<roving::callback_handle>();
+      handle = only;
+      roving::callback_handle& kept = *only;
+      const auto f = [only, &ran] { ++ran; };
+      kept = timed ? roving::post_after(1h, f) : roving::post(f);
+      return &kept;
+    };
+    if (where.shards == 1) {
+      cancel_one()->cancel();
+    } else {
+      roving::callback_handle* const kept = cancel_one();
+      std::thread{[&] { kept->cancel(); }}.join();
+    }
+    CHECK(handle.expired());
+    for (int i = 0; i < 3; ++i) roving::yield();
+  });
+  CHECK(ran == 0);
+}
+
 TEST_CASE("C4 post: an exception in a callback is handed to the handler, and the next callback runs", "[post]") {
   const place where = GENERATE(from_range(places()));
   const unsigned shards = where.shards;

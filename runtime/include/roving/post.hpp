@@ -52,9 +52,8 @@ class callback_handle {
 ///   moving `f` throws. Thread safety: on a shard.
 template <class Function>
 callback_handle post(Function&& f, spawn_site site = spawn_site::current()) {
-  detail::counted& door = detail::door_of_this_shard("post");
-  detail::callback_reference made = detail::make_callback(std::forward<Function>(f), false, site);
-  detail::post_callback(*made, door, "post");
+  detail::callback_reference made = detail::make_callback(std::forward<Function>(f), false, site, {"post"});
+  detail::post_callback_here(*made, "post");
   return callback_handle{std::move(made)};
 }
 
@@ -62,8 +61,7 @@ callback_handle post(Function&& f, spawn_site site = spawn_site::current()) {
 /// what is ready now. The handle takes the timer back in constant time.
 template <class Function>
 callback_handle post_at(time_point deadline, Function&& f, spawn_site site = spawn_site::current()) {
-  static_cast<void>(detail::door_of_this_shard("post_at"));
-  detail::callback_reference made = detail::make_callback(std::forward<Function>(f), true, site);
+  detail::callback_reference made = detail::make_callback(std::forward<Function>(f), true, site, {"post_at"});
   detail::post_callback_at(*made, deadline, "post_at");
   return callback_handle{std::move(made)};
 }
@@ -72,8 +70,7 @@ callback_handle post_at(time_point deadline, Function&& f, spawn_site site = spa
 template <class Representation, class Period, class Function>
 callback_handle post_after(std::chrono::duration<Representation, Period> span, Function&& f,
                            spawn_site site = spawn_site::current()) {
-  static_cast<void>(detail::door_of_this_shard("post_after"));
-  detail::callback_reference made = detail::make_callback(std::forward<Function>(f), true, site);
+  detail::callback_reference made = detail::make_callback(std::forward<Function>(f), true, site, {"post_after"});
   detail::post_callback_at(*made, detail::time_after(now(), detail::to_duration(span)), "post_after");
   return callback_handle{std::move(made)};
 }

@@ -32,13 +32,15 @@ struct callbacks;  // callback.cpp
 /// What the compiler knows of a callable, for code that does not.
 struct callable_operations {
   void (*call)(void* callable);
-  void (*destroy)(void* callable) noexcept;
+  void (*destroy)(void* callable) noexcept;  // null where there is nothing to do
 };
 
 template <class Callable>
 inline constexpr callable_operations operations_of_callable{
     [](void* callable) { static_cast<void>(std::move(*static_cast<Callable*>(callable))()); },
-    [](void* callable) noexcept { std::destroy_at(static_cast<Callable*>(callable)); }};
+    std::is_trivially_destructible_v<Callable>
+        ? nullptr
+        : +[](void* callable) noexcept { std::destroy_at(static_cast<Callable*>(callable)); }};
 
 class callback : public posted_callback, public counted {
  public:
@@ -59,8 +61,8 @@ class callback : public posted_callback, public counted {
   friend struct callbacks;
   enum class phase : std::uint8_t { waiting, taken };
 
-  callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of,
-           spawn_site site) noexcept;
+  callback(destroy_function how, void* place, std::size_t alignment, const callable_operations& of, spawn_site site,
+           context_reference sees) noexcept;
   ~callback() = default;
 
   [[nodiscard]] bool take() noexcept {
@@ -69,7 +71,7 @@ class callback : public posted_callback, public counted {
 
   void* const place_;
   const callable_operations& of_;
-  const std::size_t alignment_;
+  const std::size_t alignment_;  // 0: the block is of the usual size
   const spawn_site site_;
   context_reference context_;
   atomic<phase> phase_{phase::taken};  // there is no callable yet
@@ -79,30 +81,36 @@ class callback : public posted_callback, public counted {
 
 using callback_reference = counted_reference<callback>;
 
-/// A block without its callable. Throws std::bad_alloc.
+/// Who may make a callback: any thread, or a shard's only, where others get no_shard{call}.
+struct callback_maker {
+  const char* call = nullptr;
+};
+
+/// A block without its callable. Throws std::bad_alloc, no_shard.
 [[nodiscard]] callback& allocate_callback(std::size_t size_bytes, std::size_t alignment, const callable_operations& of,
-                                          bool timed, spawn_site site);
+                                          bool timed, spawn_site site, callback_maker by);
 
 template <class Function>
-[[nodiscard]] callback_reference make_callback(Function&& f, bool timed, spawn_site site) {
+[[nodiscard]] callback_reference make_callback(Function&& f, bool timed, spawn_site site, callback_maker by = {}) {
   using callable = std::decay_t<Function>;
   static_assert(std::is_invocable_v<callable>, "a callback is called without arguments");
   callback_reference made{
-      &allocate_callback(sizeof(callable), alignof(callable), operations_of_callable<callable>, timed, site)};
+      &allocate_callback(sizeof(callable), alignof(callable), operations_of_callable<callable>, timed, site, by)};
   ::new (made->place()) callable(std::forward<Function>(f));
   made->is_complete();
   return made;
 }
 
-/// The ways to shards, by which callbacks are sent; alive as long as the shard, or who holds a reference.
-/// Throw no_shard{call}, std::out_of_range, std::invalid_argument (anywhere).
-[[nodiscard]] counted& door_of_this_shard(const char* call);
+/// The way to a shard, by which callbacks are sent; alive as long as the shard, or who holds a reference.
+/// Throws no_shard{call}, std::out_of_range, std::invalid_argument (anywhere).
 [[nodiscard]] counted& door_to(placement where, const char* call);
 
-/// Has the loop of a shard call it. Throws runtime_closed{call}.
+/// Has the loop of a shard call it: of `door`'s, or of this one. Nobody else has a reference to it yet.
+/// Throws runtime_closed{call}, no_shard{call} (where no door is given).
 void post_callback(callback& what, counted& door, const char* call);
+void post_callback_here(callback& what, const char* call);
 
-/// Has the loop of this shard call it when it is time. Throws no_shard{call}, runtime_closed{call}.
+/// Has the loop of this shard call it when it is time. Likewise. Throws no_shard{call}, runtime_closed{call}.
 void post_callback_at(callback& what, time_point deadline, const char* call);
 
 }  // namespace roving::detail

@@ -36,8 +36,13 @@ class counted {
   counted& operator=(const counted&) = delete;
 
   void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  /// The same where nobody else has a reference yet.
+  void add_reference_unshared() noexcept {
+    references_.store(references_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   void release() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_(*this);  // what others did comes first
+    // What others did comes first. Nobody can add to the only reference but who has it.
+    if (!is_shared() || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_(*this);
   }
   [[nodiscard]] bool is_shared() const noexcept { return references_.load(std::memory_order_acquire) != 1; }
 
@@ -116,6 +121,9 @@ class context_reference {
 class context_scope {
  public:
   explicit context_scope(context_reference captured) noexcept;
+  /// The same by who knows where the current one is.
+  context_scope(context_values*& place, context_reference captured) noexcept
+      : place_{&place}, outer_{std::exchange(place, captured.take())} {}
   context_scope(const context_scope&) = delete;
   context_scope& operator=(const context_scope&) = delete;
   ~context_scope();
