@@ -50,6 +50,9 @@ from strace import traced_calls
 
 PROGRAMS = ("switch", "tasks", "sync", "elsewhere", "timers", "memory", "forkjoin")
 ECHO_SERVERS = {"limit_echo": "raw epoll", "echo": "roving"}  # the limit first
+URING_ECHO = {"limit_uring_echo": "raw io_uring"}  # where the kernel has it
+URING_ECHO_TARGET = 0.95  # CPU time per request against raw epoll's: what a reactor over it could win
+NO_IO_URING = 3  # its exit status where it can't run
 ECHO_TARGETS = {100: 1.03, 1000: 1.04}  # connections: CPU time per request against the limit's
 ECHO_CALLS_AT_MOST = 2.1  # system calls per request
 ECHO_P99_TARGET = 1.1
@@ -414,17 +417,19 @@ def server_entries(name, found):
 
 
 def echo_rows(name, found, metrics, targets):
-    """Both servers' rows, and the comparisons of ours with the limit's."""
+    """All servers' rows, and the comparisons of each with the limit."""
     rows = []
     comparisons = []
     limit, ours = ECHO_SERVERS
-    for program, called in ECHO_SERVERS.items():
+    for program, runs in found.items():
+        called = {**ECHO_SERVERS, **URING_ECHO}[program]
         for metric in metrics:
-            values = [run[metric] for run in found[program]]
+            values = [run[metric] for run in runs]
             cells = ("", "", "", "", "")
-            if program == ours and metric in targets:
-                comparison = compare(f"echo/{name}", metric, values, ECHO_SERVERS[limit],
-                                     [run[metric] for run in found[limit]], targets[metric])
+            if program != limit and metric in targets:
+                target = targets[metric] if program == ours else URING_ECHO_TARGET if metric == "cpu_us" else None
+                comparison = compare(f"{'echo' if program == ours else 'uring_echo'}/{name}", metric, values,
+                                     ECHO_SERVERS[limit], [run[metric] for run in found[limit]], target)
                 comparisons.append(comparison)
                 cells = comparison_cells(comparison)
             rows.append((f"{name} {called}", f"{short(statistics.median(values))} {metric}", spread(values), *cells))
@@ -448,9 +453,9 @@ class EchoRuns:
     def program(self, name):
         return str(self.build / "perf" / name)
 
-    def measure(self, pairs, how, *options):
+    def measure(self, pairs, how, *options, servers=tuple(ECHO_SERVERS)):
         """Each server once a pair, turn about."""
-        return turn_about(pairs, ECHO_SERVERS, lambda name: how(self.build, self.program(name), *options))
+        return turn_about(pairs, servers, lambda name: how(self.build, self.program(name), *options))
 
     def add(self, name, called, found, metrics, targets):
         """`name` is for the file, `called` for the table."""
@@ -460,12 +465,24 @@ class EchoRuns:
         self.comparisons += comparisons
 
 
+def why_no_io_uring(program):
+    """What it says where the kernel has no io_uring for it, else None."""
+    with subprocess.Popen([program, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        if process.stdout.readline():
+            process.terminate()
+        said = process.stderr.read().strip()
+        return said if process.wait() == NO_IO_URING else None
+
+
 def run_echo(arguments, report):
     limit, ours = ECHO_SERVERS
     runs = EchoRuns(arguments.build)
+    refusal = why_no_io_uring(runs.program(*URING_ECHO))
+    servers = ECHO_SERVERS if refusal else {**ECHO_SERVERS, **URING_ECHO}
     rate = 0
     for connections, target in ECHO_TARGETS.items():
-        found = runs.measure(arguments.pairs, measure_closed_loop, connections, 1)
+        found = runs.measure(arguments.pairs, measure_closed_loop, connections, 1, servers=servers)
         name = f"connections:{connections}"
         runs.add(name, name, found, ("cpu_us", "requests_per_second", "busy"),
                  {"cpu_us": target, "requests_per_second": None})
@@ -479,15 +496,17 @@ def run_echo(arguments, report):
     report.say()
     report.table(HEAD, runs.rows)
     report.say(f"half_load: {rate:,.0f} requests per second, each due at its time, by which latency counts.")
+    if refusal:
+        report.say(f"{' '.join(URING_ECHO.values())} is not measured: {refusal}.")
     report.say()
 
     if shutil.which("strace"):
         rows = []
-        for name, called in ECHO_SERVERS.items():
+        for name, called in servers.items():
             calls = measure_calls(arguments.build, runs.program(name), 100)
             total = sum(calls.values())
-            met = "" if name == limit else "yes" if total <= ECHO_CALLS_AT_MOST else "no"
-            rows.append((called, f"{total:.3f}", "" if name == limit else f"<= {ECHO_CALLS_AT_MOST}", met,
+            met = "" if name != ours else "yes" if total <= ECHO_CALLS_AT_MOST else "no"
+            rows.append((called, f"{total:.3f}", "" if name != ours else f"<= {ECHO_CALLS_AT_MOST}", met,
                          ", ".join(f"{call} {count:.3f}" for call, count in sorted(calls.items(), key=lambda x: -x[1])
                                    if count >= 0.0005)))
             runs.entries += server_entries("connections:100/calls", {name: [{"calls": total, "by_name": calls}]})
@@ -563,7 +582,7 @@ def main():
     arguments = read_arguments()
     if arguments.targets:
         print("\n".join([f"bench_{name}" for name in arguments.names if name in PROGRAMS] +
-                        ([*ECHO_SERVERS, "load"] if set(arguments.names) & set(SERVERS) else [])))
+                        ([*ECHO_SERVERS, *URING_ECHO, "load"] if set(arguments.names) & set(SERVERS) else [])))
         return
     if arguments.compare:
         compare_runs.say(Report(), arguments.compare)
