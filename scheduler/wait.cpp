@@ -70,11 +70,8 @@ void arm_forwarding(void* argument) noexcept {
   leaving.task->release();
 }
 
-void send_pinned(ready_node& node, shard& home) noexcept {
-  shard* const here = this_shard();
-  if (here == &home) {
-    home.append(node);
-  } else if (here != nullptr && &here->owner() == &home.owner()) {
+[[gnu::noinline]] void send_pinned_elsewhere(ready_node& node, shard& home, const shard* here) noexcept {
+  if (here != nullptr && &here->owner() == &home.owner()) {
     home.receive(node);
   } else {  // what we send may run at once, and be the last of its runtime, which must not end while we are at it
     const gate_pass inside{home.door()};
@@ -83,13 +80,37 @@ void send_pinned(ready_node& node, shard& home) noexcept {
   }
 }
 
-void send_roving(task_base& task, shard& home) noexcept {
+[[gnu::noinline]] void send_roving(task_base& task, shard& home, shard* here) noexcept {
+  if (here != nullptr && &here->owner() == &home.owner()) return here->push_woken(task);
   const gate_pass inside{home.door()};
   ROVING_ASSERT(inside);
   scheduler& owner = home.owner();
   owner.overflow().push(task);
   if (is_planted(planted::roving_without_call)) return;
   if (owner.idle().should_call()) owner.call_searcher(home.index());
+}
+
+// `here`: this_shard().
+inline void send(ready_node& node, shard* here) noexcept {
+  shard* home = nullptr;
+  switch (node.kind) {
+    case ready_kind::task: {
+      auto& task = static_cast<task_base&>(static_cast<parkable&>(node));
+      if (task.roving) return send_roving(task, *task.home, here);
+      home = task.home;
+      break;
+    }
+    case ready_kind::posted:
+      home = static_cast<posted_callback&>(node).home;
+      break;
+    case ready_kind::thread:
+    case ready_kind::direct:
+      return node.run(node);
+  }
+  if (here == home)
+    here->append(node);
+  else
+    send_pinned_elsewhere(node, *home, here);
 }
 
 void commit(void* argument) noexcept {
@@ -354,32 +375,12 @@ void throw_cancelled() {
   throw cancelled{std::move(message)};
 }
 
-void make_ready(ready_node& node) noexcept {
-  switch (node.kind) {
-    case ready_kind::task: {
-      auto& task = static_cast<task_base&>(static_cast<parkable&>(node));
-      shard* const here = this_shard();
-      shard& home = *task.home;
-      if (task.roving && here != nullptr && &here->owner() == &home.owner())
-        here->push_woken(task);
-      else if (task.roving)
-        send_roving(task, home);
-      else
-        send_pinned(node, home);
-      return;
-    }
-    case ready_kind::posted:
-      send_pinned(node, *static_cast<posted_callback&>(node).home);
-      return;
-    case ready_kind::thread:
-    case ready_kind::direct:
-      node.run(node);
-      return;
-  }
-}
+void make_ready(ready_node& node) noexcept { send(node, this_shard()); }
 
 void make_ready(ready_list& nodes) noexcept {
-  while (ready_node* const node = nodes.pop()) make_ready(*node);
+  if (nodes.empty()) return;
+  shard* const here = this_shard();
+  while (ready_node* const node = nodes.pop()) send(*node, here);
 }
 
 }  // namespace roving::detail
