@@ -795,6 +795,7 @@ task_base* shard::steal_from(shard& victim) noexcept {
   const std::size_t fresh = victim.fresh_.size_estimate();
   const std::size_t woken = victim.woken_.size_estimate();
   if (fresh + woken == 0) return nullptr;
+  if (victim.thief_lock_.is_locked()) return nullptr;  // another thief is at it, who is left its cache lines
   if (!victim.thief_lock_.try_lock()) {
     count(missed_);
     return nullptr;

@@ -14,7 +14,7 @@ struct shard_counters {
   std::uint64_t slices = 0;    // times that a task or callback was run, from one suspension to the next
   std::uint64_t stolen = 0;    // tasks that it took from other shards
   std::uint64_t steals = 0;    // times that it took some
-  std::uint64_t missed = 0;    // times that it got none from a shard that seemed to have some
+  std::uint64_t missed = 0;    // times that it tried a shard that seemed to have some, and got none
   std::uint64_t serviced = 0;  // times that it polled for another shard that was stuck
   std::uint64_t polls = 0;     // looks into its poller that did not block
   std::uint64_t sleeps = 0;    // times that it blocked in its poller

@@ -40,6 +40,9 @@ class basic_spin_lock {
     return !held_.exchange(true, std::memory_order_acquire);  // [guard]
   }
 
+  /// A guess. Relaxed: orders nothing.
+  [[nodiscard]] bool is_locked() const noexcept { return held_.load(std::memory_order_relaxed); }
+
   void unlock() noexcept {
     ROVING_ASSERT(held_.load(std::memory_order_relaxed));  // relaxed: our own, or handed to us
     held_.store(false, std::memory_order_release);         // [guard]
