@@ -29,6 +29,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <system_error>
 #include <vector>
 
@@ -78,13 +79,19 @@ class stack_exhausted : public std::system_error {
   using std::system_error::system_error;
 };
 
-// The system calls that the pool makes, so that a test can let them fail. Each returns 0 or the error number.
+struct memory_range {  // laid out as the kernel's iovec
+  void* address;
+  std::size_t size_bytes;
+};
+
+// The system calls that the pool makes, so that a test can let them fail. Each returns 0 or the error number; the last
+// how many of the ranges were refused.
 struct memory_calls {
   int (*map)(std::size_t size_bytes, void** at) noexcept;  // anonymous, readable, writable, unreserved
   int (*unmap)(void* address, std::size_t size_bytes) noexcept;
-  int (*install_guard)(void* address, std::size_t size_bytes) noexcept;  // EINVAL: the kernel has no such thing
-  int (*protect)(void* address, std::size_t size_bytes) noexcept;        // against every access
-  int (*give_back)(void* address, std::size_t size_bytes) noexcept;      // the contents may go
+  int (*install_guard)(void* address, std::size_t size_bytes) noexcept;     // EINVAL: the kernel has no such thing
+  int (*protect)(void* address, std::size_t size_bytes) noexcept;           // against every access
+  std::size_t (*give_back)(std::span<const memory_range> ranges) noexcept;  // the contents may go
 
   static const memory_calls& of_the_system() noexcept;
 };

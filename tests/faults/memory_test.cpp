@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 using namespace std::chrono_literals;
 using roving::detail::memory_calls;
+using roving::detail::memory_range;
 using test::world;
 
 namespace {
@@ -60,8 +62,8 @@ constexpr memory_calls failing_memory{
           return memory.fails() ? ENOMEM : system_memory().protect(address, size_bytes);
         },
     .give_back =
-        [](void* address, std::size_t size_bytes) noexcept {
-          return memory.fails() ? EAGAIN : system_memory().give_back(address, size_bytes);
+        [](std::span<const memory_range> ranges) noexcept {
+          return memory.fails() ? ranges.size() : system_memory().give_back(ranges);
         },
 };
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -24,6 +25,7 @@ namespace {
 using roving::detail::default_stack_size_bytes;
 using roving::detail::maximum_stack_size_bytes;
 using roving::detail::memory_calls;
+using roving::detail::memory_range;
 using roving::detail::minimum_stack_size_bytes;
 using roving::detail::stack;
 using roving::detail::stack_cache;
@@ -40,14 +42,16 @@ struct faults {
   static inline std::size_t largest_map_bytes = SIZE_MAX;
   static inline int guard_error = 0;
   static inline int protect_error = 0;
-  static inline int give_back_error = 0;
+  static inline bool gives_back = true;
   static inline int maps = 0;
   static inline int unmaps = 0;
+  static inline int give_backs = 0;
 
   faults() {
     largest_map_bytes = SIZE_MAX;
-    guard_error = protect_error = give_back_error = 0;
-    maps = unmaps = 0;
+    guard_error = protect_error = 0;
+    gives_back = true;
+    maps = unmaps = give_backs = 0;
   }
 
   static const memory_calls& system() { return memory_calls::of_the_system(); }
@@ -72,8 +76,9 @@ struct faults {
             return protect_error != 0 ? protect_error : system().protect(address, size_bytes);
           },
       .give_back =
-          [](void* address, std::size_t size_bytes) noexcept {
-            return give_back_error != 0 ? give_back_error : system().give_back(address, size_bytes);
+          [](std::span<const memory_range> ranges) noexcept {
+            ++give_backs;
+            return gives_back ? system().give_back(ranges) : ranges.size();
           },
   };
 };
@@ -173,6 +178,39 @@ TEST_CASE("stack_pool: beyond the bound, pages go back to the kernel and slots a
   CHECK(counters.warm == 0);
   CHECK(counters.cold == 0);
   give_back(pool, again);
+}
+
+TEST_CASE("stack_pool: what a cache gives up at a time goes back to the kernel in two calls", "[scheduler][stack]") {
+  const faults none;
+  stack_pool pool{{.warm_stacks_at_most = 0, .calls = &faults::calls}};
+  stack_cache cache{pool};
+  std::vector<stack*> stacks = take(pool, stack_cache::kept_at_most + 1, small);
+  for (stack* each : stacks) cache.give_back(*each);
+  CHECK(pool.counters().cold == stack_cache::kept_at_most / 2 + 1);
+  CHECK(faults::give_backs == 2);
+}
+
+TEST_CASE("memory_calls: where the kernel refuses some pages, all others are taken", "[scheduler][stack]") {
+  constexpr std::size_t count = 5;
+  constexpr std::size_t size_bytes = 65536;  // a page or more
+  const std::size_t unmapped = GENERATE(0U, 2U, 4U);
+  const memory_calls& calls = memory_calls::of_the_system();
+  std::array<memory_range, count> ranges{};
+  for (memory_range& each : ranges) {
+    each.size_bytes = size_bytes;
+    REQUIRE(calls.map(size_bytes, &each.address) == 0);
+    std::memset(each.address, 1, size_bytes);
+  }
+  CHECK(calls.unmap(ranges[unmapped].address, size_bytes) == 0);
+  CHECK(calls.give_back(ranges) == 1);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i == unmapped) continue;
+#if defined(__linux__)
+    const auto* const bytes = static_cast<const unsigned char*>(ranges[i].address);
+    CHECK(std::count(bytes, bytes + size_bytes, 1) == 0);
+#endif
+    CHECK(calls.unmap(ranges[i].address, size_bytes) == 0);
+  }
 }
 
 TEST_CASE("stack_pool: tops are staggered over sixteen cache lines", "[scheduler][stack]") {
@@ -289,7 +327,7 @@ TEST_CASE("stack_pool: a guard that can't be installed for want of memory is an 
 TEST_CASE("stack_pool: pages that the kernel does not take back are counted, and the stack is used on",
           "[scheduler][stack]") {
   const faults none;
-  faults::give_back_error = EAGAIN;
+  faults::gives_back = false;
   stack_pool pool{{.warm_stacks_at_most = 0, .calls = &faults::calls}};
   stack* const first = &pool.take(small);
   pool.give_back(*first);
