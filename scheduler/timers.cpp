@@ -1,7 +1,7 @@
 // The wheel of scheduler/timers.hpp, which has its idea and invariants.
 //
-// What is due is gathered in any order and then sorted once, in place: nearly always it is one timer or none, and a
-// slot that is kept sorted would make set() pay for what cancel() mostly takes away again.
+// What is due is sorted when its slot is taken, in place: nearly always it is one timer or none, and a slot that is
+// kept sorted would make set() pay for what cancel() mostly takes away again.
 #include "scheduler/timers.hpp"
 
 #include <algorithm>
@@ -60,15 +60,19 @@ timer_node* sort(timer_node* list) noexcept {
 
 }  // namespace
 
-timer_batch::timer_batch(timer_node* first) noexcept {
-  timer_node* last = &ring_;
+std::size_t timer_batch::append(timer_node* first) noexcept {
+  std::size_t count = 0;
+  timer_node* last = ring_.previous;
   for (timer_node* node = first; node != nullptr; node = node->next) {
+    node->place = timer_node::place_batch;
     last->next = node;
     node->previous = last;
     last = node;
+    ++count;
   }
   last->next = &ring_;
   ring_.previous = last;
+  return count;
 }
 
 timer_batch::~timer_batch() { ROVING_ASSERT(empty()); }
@@ -122,13 +126,13 @@ bool timer_wheel::cancel(timer_node& node) noexcept {
 }
 
 timer_batch timer_wheel::expire(time_point now) noexcept {
-  timer_node* due = nullptr;
+  timer_batch due;
   if (const std::uint64_t tick = tick_of(now); tick > current_) advance(tick, due);  // I5
   if (size_ > 0 && now >= bound_) {
     take_due_from_current_slot(now, due);
     find_bound();
   }
-  return timer_batch{sort(due)};
+  return due;
 }
 
 std::optional<time_point> timer_wheel::next_deadline() noexcept {
@@ -153,8 +157,8 @@ time_point timer_wheel::start_of(std::uint64_t tick) noexcept {
 std::size_t timer_wheel::current_place() const noexcept { return current_ & (slots_per_level - 1); }
 
 std::size_t timer_wheel::first_place() const noexcept {
-  const std::size_t level = lowest_bit(used_levels_);
-  return level * slots_per_level + lowest_bit(used_slots_[level]);  // I2
+  const std::size_t word = lowest_bit(used_words_);
+  return word * slots_per_word + lowest_bit(used_slots_[word]);  // I2
 }
 
 // Puts the node where I1 wants it.
@@ -171,8 +175,9 @@ void timer_wheel::link(timer_node& node) noexcept {
   node.next = first;
   if (first != nullptr) first->previous = &node;
   first = &node;
-  used_slots_[level] |= std::uint64_t{1} << digit;
-  used_levels_ = static_cast<std::uint16_t>(used_levels_ | (1u << level));
+  const std::size_t word = place / slots_per_word;
+  used_slots_[word] |= std::uint64_t{1} << (place % slots_per_word);
+  used_words_ |= std::uint32_t{1} << word;
 }
 
 void timer_wheel::unlink(timer_node& node) noexcept {
@@ -189,61 +194,50 @@ void timer_wheel::unlink(timer_node& node) noexcept {
 
 // Empties a slot and returns what was in it, linked by `next`.
 timer_node* timer_wheel::take_slot(std::size_t place) noexcept {
-  const std::size_t level = place / slots_per_level;
-  used_slots_[level] &= ~(std::uint64_t{1} << (place % slots_per_level));
-  if (used_slots_[level] == 0) used_levels_ = static_cast<std::uint16_t>(used_levels_ & ~(1u << level));
+  const std::size_t word = place / slots_per_word;
+  used_slots_[word] &= ~(std::uint64_t{1} << (place % slots_per_word));
+  if (used_slots_[word] == 0) used_words_ &= ~(std::uint32_t{1} << word);
   return std::exchange(first_in_slot_[place], nullptr);
 }
 
-// All of the slot is due.
-void timer_wheel::take_whole_slot(std::size_t place, timer_node*& due) noexcept {
-  for (timer_node* node = take_slot(place); node != nullptr;) {
-    timer_node* const next = node->next;
-    node->place = timer_node::place_batch;
-    node->next = due;
-    due = node;
-    node = next;
-    --size_;
-  }
-}
-
 // Makes `tick`, a later one, the current tick, and takes out all timers of ticks before it.
-void timer_wheel::advance(std::uint64_t tick, timer_node*& due) noexcept {
+void timer_wheel::advance(std::uint64_t tick, timer_batch& due) noexcept {
   const std::size_t level = (static_cast<unsigned>(std::bit_width(tick ^ current_)) - 1) / digit_bits;
   const std::size_t digit = (tick >> (level * digit_bits)) & (slots_per_level - 1);
+  const std::size_t entered = level * slots_per_level + digit;
   current_ = tick;
 
-  // Below the level of the highest digit that changes, all timers shared that digit's old value (I1): due.
-  for (std::size_t lower = 0; lower < level; ++lower)
-    while (used_slots_[lower] != 0) take_whole_slot(lower * slots_per_level + lowest_bit(used_slots_[lower]), due);
-
-  // On it, the slots that are passed over are due. The one that is entered is not, or not all of it.
-  const std::uint64_t passed = (std::uint64_t{1} << digit) - 1;
-  while ((used_slots_[level] & passed) != 0)
-    take_whole_slot(level * slots_per_level + lowest_bit(used_slots_[level]), due);
+  // Below the level of the highest digit that changes, all timers shared that digit's old value (I1): due. On it, the
+  // slots that are passed over are. The one that is entered is not, or not all of it. Slot by slot they come in order
+  // (I2), so that no more than one slot is sorted at a time.
+  while (used_words_ != 0) {
+    const std::size_t place = first_place();
+    if (place >= entered) break;
+    size_ -= due.append(sort(take_slot(place)));
+  }
   if (level == 0) return;  // entered: the current slot
 
   // All in it share this digit with current_ now. So each goes to a lower level, or, if its tick has come or
   // passed, to the current slot, which expire() looks through next.
-  for (timer_node* node = take_slot(level * slots_per_level + digit); node != nullptr;) {
+  for (timer_node* node = take_slot(entered); node != nullptr;) {
     timer_node* const next = node->next;
     link(*node);
     node = next;
   }
 }
 
-void timer_wheel::take_due_from_current_slot(time_point now, timer_node*& due) noexcept {
+void timer_wheel::take_due_from_current_slot(time_point now, timer_batch& due) noexcept {
+  timer_node* found = nullptr;
   for (timer_node* node = first_in_slot_[current_place()]; node != nullptr;) {
     timer_node* const next = node->next;
     if (node->deadline <= now) {
       unlink(*node);
-      node->place = timer_node::place_batch;
-      node->next = due;
-      due = node;
-      --size_;
+      node->next = found;
+      found = node;
     }
     node = next;
   }
+  size_ -= due.append(sort(found));
 }
 
 // After all that was due is gone: raises bound_ as far as can be without a search of a slot yet to come.

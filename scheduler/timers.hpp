@@ -3,13 +3,16 @@
 // Most timers are timeouts that are cancelled, so setting and cancelling are a few instructions and expiry
 // does the work. A heap was rejected: it costs a logarithm and a cache miss a step for timers that never fire.
 //
-// Time is cut into ticks of 2^14 ns (about 16 us), and a tick is read as digits of 6 bits, the lowest first:
+// Time is cut into ticks of 2^14 ns (about 16 us), and a tick is read as digits of 8 bits, the lowest first:
 //
-//     level 0:  64 slots of one tick            (1 ms)       slots of one level share all higher digits
-//     level 1:  64 slots of 64 ticks            (67 ms)      with the current tick
-//     level 2:  64 slots of 64 * 64 ticks       (4.3 s)
+//     level 0:  256 slots of one tick           (4 ms)       slots of one level share all higher digits
+//     level 1:  256 slots of 256 ticks          (1 s)        with the current tick
+//     level 2:  256 slots of 256 * 256 ticks    (4.6 min)
 //     ...
-//     level 8:  the rest: all of the clock's 64 bits are covered, so there is no "too far"
+//     level 6:  the rest: all of the clock's 64 bits are covered, so there is no "too far"
+//
+// So many slots, since placing a timer anew is where sleepers in their thousands cost most: each lies on a stack of its
+// own, which nobody has touched since, and is found by the one before it only.
 //
 // A timer lies on the level of the highest digit in which its tick differs from the current one, in the slot
 // of that digit. When the current tick enters a slot of a higher level, the timers there are placed anew, each
@@ -19,7 +22,7 @@
 //     On level 0 it may be equal: the current slot, which also has all that were overdue when they were set.
 // I2  So everything outside the current slot has a later tick than current_, lower levels lie before higher
 //     ones, and lower slots before higher ones: the first slot in the bitmaps has the earliest timer.
-// I3  A bit in a bitmap is set exactly when its slot (its level) has timers.
+// I3  A bit in a bitmap is set exactly when its slot (its word of 64 slots) has timers.
 // I4  No timer in a slot has a deadline before bound_; if bound_is_exact_, one has just that.
 // I5  current_ never goes back, whatever the clock does. A smaller `now` expires less, nothing else.
 //
@@ -35,6 +38,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace roving::detail {
 
@@ -75,7 +79,8 @@ struct timer_node {
 class timer_batch {
  public:
   /// An empty one, to splice others into.
-  timer_batch() noexcept : timer_batch{nullptr} {}
+  timer_batch() noexcept { ring_.next = ring_.previous = &ring_; }
+  timer_batch(timer_batch&& other) noexcept : timer_batch{} { splice(std::move(other)); }
   timer_batch(const timer_batch&) = delete;
   timer_batch& operator=(const timer_batch&) = delete;
   ~timer_batch();
@@ -90,7 +95,7 @@ class timer_batch {
 
  private:
   friend class timer_wheel;
-  explicit timer_batch(timer_node* first) noexcept;  // sorted, linked by `next`
+  std::size_t append(timer_node* first) noexcept;  // sorted, linked by `next`; returns how many
 
   timer_node ring_;  // neither first nor last: before the first and behind the last
 };
@@ -134,9 +139,11 @@ class timer_wheel {
 
  private:
   static constexpr unsigned tick_bits = 14;  // of a nanosecond count
-  static constexpr unsigned digit_bits = 6;
+  static constexpr unsigned digit_bits = 8;
   static constexpr std::size_t slots_per_level = std::size_t{1} << digit_bits;
   static constexpr std::size_t levels = (64 - tick_bits + digit_bits - 1) / digit_bits;
+  static constexpr std::size_t slots = levels * slots_per_level;
+  static constexpr std::size_t slots_per_word = 64;
 
   [[nodiscard]] static std::uint64_t tick_of(time_point time) noexcept;
   [[nodiscard]] static time_point start_of(std::uint64_t tick) noexcept;
@@ -145,9 +152,8 @@ class timer_wheel {
   void link(timer_node& node) noexcept;
   void unlink(timer_node& node) noexcept;
   [[nodiscard]] timer_node* take_slot(std::size_t place) noexcept;
-  void take_whole_slot(std::size_t place, timer_node*& due) noexcept;
-  void advance(std::uint64_t tick, timer_node*& due) noexcept;
-  void take_due_from_current_slot(time_point now, timer_node*& due) noexcept;
+  void advance(std::uint64_t tick, timer_batch& due) noexcept;
+  void take_due_from_current_slot(time_point now, timer_batch& due) noexcept;
   void find_bound() noexcept;
   void find_exact_bound(std::size_t place) noexcept;
 
@@ -156,9 +162,9 @@ class timer_wheel {
   std::size_t size_ = 0;
   time_point bound_{};  // I4; means nothing when empty
   bool bound_is_exact_ = false;
-  std::uint16_t used_levels_ = 0;                   // I3
-  std::array<std::uint64_t, levels> used_slots_{};  // I3
-  std::array<timer_node*, levels * slots_per_level> first_in_slot_{};
+  std::uint32_t used_words_ = 0;                                    // I3
+  std::array<std::uint64_t, slots / slots_per_word> used_slots_{};  // I3
+  std::array<timer_node*, slots> first_in_slot_{};
 };
 
 }  // namespace roving::detail
