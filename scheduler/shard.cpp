@@ -350,15 +350,14 @@ void shard::leave(after_switch after, void* argument) noexcept {
 
 void shard::yield() noexcept {
   task_base& self = *current();
-  if (self.roving && is_planted(planted::ready_before_leaving)) {
-    push_woken(self);
-    leave(nullptr, nullptr);
-  } else if (self.roving) {
-    leave([](void* task) noexcept { this_shard()->push_woken(*static_cast<task_base*>(task)); }, &self);
-  } else {
+  after_switch after = nullptr;
+  if (!self.roving)
     ready_.push(self);
-    leave(nullptr, nullptr);
-  }
+  else if (is_planted(planted::ready_before_leaving))
+    push_woken(self);
+  else
+    after = [](void* task) noexcept { this_shard()->push_woken(*static_cast<task_base*>(task)); };
+  leave(after, &self);
 }
 
 bool shard::adopt_next(fiber& ended) noexcept {
