@@ -3,7 +3,7 @@
 // Blocks of one size, made by operator new, which belong to nobody: one that ends on another shard stays there. So
 // nothing has to find its way home, and what one shard posts to another costs what it did, an operator new.
 //
-// Bounded: after a burst the rest goes back. Under AddressSanitizer nothing is kept, or a use after the end went unseen.
+// Bounded: after a burst the rest goes back. Under AddressSanitizer nothing is kept, so that uses after the end show.
 #pragma once
 
 #include <cstddef>
