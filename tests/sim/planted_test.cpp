@@ -30,7 +30,7 @@ constexpr expectation table[] = {
     ROVING_PLANTED(found_alone, pairs_from_outside, 20'000),
     ROVING_PLANTED(searchers_do_not_chain, pairs_from_outside, 1000),
     ROVING_PLANTED(watch_ended_unlooked, watched_after_a_pause, 10'000),
-    ROVING_PLANTED(long_watch_kept, lone_tasks, 200),
+    ROVING_PLANTED(long_watch_kept, lone_tasks, 5000),
     ROVING_PLANTED(short_watch_kept, lone_tasks, 5000),
     ROVING_PLANTED(claim_in_two_steps, waits_with_a_limit, 1000),
     ROVING_PLANTED(unlock_before_leaving, exclusion, 500),
