@@ -32,6 +32,17 @@ std::exception_ptr cancellation_by(future_base& last) {
   return std::make_exception_ptr(cancelled{std::move(message)});
 }
 
+// By comparing each with each where they are few: no memory is needed then.
+bool are_different(std::span<future_base* const> futures) {
+  constexpr std::size_t few = 16;
+  if (futures.size() > few) return first_places(futures).size() == futures.size();
+  for (std::size_t i = 1; i < futures.size(); ++i)
+    if (std::find(futures.begin(), futures.begin() + static_cast<std::ptrdiff_t>(i), futures[i]) !=
+        futures.begin() + static_cast<std::ptrdiff_t>(i))
+      return false;
+  return true;
+}
+
 class gather_state final : public watcher {
  public:
   // `different`: `futures` without repetitions.
@@ -42,12 +53,11 @@ class gather_state final : public watcher {
   }
 
   // What is done at once counts at once, once all others are watched.
-  void begin() {
-    std::vector<node*> done;
-    done.reserve(nodes_.size());  // once one is watched nothing may throw
+  void begin() noexcept {
+    ready_list done;  // by links that nobody else has: they are not watched
     for (node& each : nodes_)
-      if (each.watched->is_done() || !watch(each)) done.push_back(&each);
-    for (node* const each : done) told(*each);
+      if (each.watched->is_done() || !watch(each)) done.push(each);
+    while (ready_node* const each = done.pop()) told(static_cast<node&>(*each));
   }
 
   // Runs the newest of them inline, until one is found that can't be: the oldest are for those who steal. True when the
@@ -163,8 +173,12 @@ class gather_state final : public watcher {
 
 std::size_t gather_futures(std::span<future_base* const> futures, gather_rule rule, const char* call) {
   if (futures.empty()) return 0;
-  std::vector<future_base*> different;
-  for (const std::size_t place : first_places(futures)) different.push_back(futures[place]);
+  std::vector<future_base*> without_repetitions;
+  std::span<future_base* const> different = futures;
+  if (!are_different(futures)) {
+    for (const std::size_t place : first_places(futures)) without_repetitions.push_back(futures[place]);
+    different = without_repetitions;
+  }
   const future_reference<gather_state> all{new gather_state{futures, different, rule, call}};
   all->begin();
   const bool owns = rule == gather_rule::cancel_on_failure || rule == gather_rule::settled;

@@ -1,8 +1,11 @@
 // See <roving/task_group.hpp> and task_group_core.hpp.
 #include <roving/task_group.hpp>
 
+#include <iterator>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -48,7 +51,7 @@ void task_group_core::list::erase(node& item) noexcept {
 }
 
 task_group_core::task_group_core() noexcept {
-  for (node& each : own_) give_back(each);
+  static_assert(std::is_trivially_destructible_v<node>, "rooms end without them");
 }
 
 task_group_core::~task_group_core() {
@@ -95,19 +98,22 @@ task_group_core::node& task_group_core::take_node(task_base& task) {
         lock_.unlock();
         check_open();
       }
-      if (free_ != nullptr) break;
+      if (free_ != nullptr || unused_ != unused_end_) break;
       lock_.unlock();
-      auto* const more = new block;
+      std::unique_ptr<block> more{new block};  // its rooms stay as they are
       const std::lock_guard guard{lock_};
-      more->next = std::exchange(blocks_, more);
-      for (node& each : more->nodes) give_back(each);
+      if (unused_ != unused_end_) continue;  // somebody else was faster
+      unused_ = std::begin(more->rooms);
+      unused_end_ = std::end(more->rooms);
+      more->next = blocks_;
+      blocks_ = more.release();
     }
   } catch (...) {
     task.body->destroy_callable(task);
     abandon_task(task);
     throw;
   }
-  node& taken = *std::exchange(free_, free_->next);
+  node& taken = free_ != nullptr ? *std::exchange(free_, free_->next) : *::new ((unused_++)->memory) node;
   taken.of = this;
   taken.task = &task;
   taken.home = home_;

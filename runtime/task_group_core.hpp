@@ -1,8 +1,8 @@
 // A group of tasks, from enter() to leave(). The meaning, and for a pinned parent the order, is asyncio.TaskGroup's.
 //
 // Each child has a node: in the child's list of those who are told of its end, and in the group's list of children that
-// run or of those that failed. Nodes come from the group itself, which has a few, and then from blocks; they are used
-// again, so that a group may see any number of children come and go.
+// run or of those that failed. Nodes come from the group itself, which has room for a few, and then from blocks; they
+// are used again, so that a group may see any number of children come and go.
 //
 // The end of a child is told to the parent's shard if the parent is pinned, as a callback in the order of that shard;
 // else at once, by whoever ran the child: fork and join must not wait for one shard. (watcher.hpp says why.)
@@ -70,9 +70,13 @@ class task_group_core {
     void erase(node& item) noexcept;
   };
 
+  struct room {  // for a node
+    alignas(node) std::byte memory[sizeof(node)];
+  };
+
   struct block {
     block* next = nullptr;
-    node nodes[32];
+    room rooms[32];
   };
 
   [[nodiscard]] node& take_node(task_base& task);
@@ -83,6 +87,7 @@ class task_group_core {
   void cancel_children() noexcept;
   void abort() noexcept;
   void uncount(ready_list& wakes) noexcept;
+  static constexpr std::size_t own_nodes = 4;
   enum class wait_result : std::uint8_t { all_ended, cancelled_first, cancelled_again };
   class parent_cancels;
   class all_children;
@@ -102,6 +107,8 @@ class task_group_core {
   list children_;
   list failed_;  // in the order in which they were told of
   node* free_ = nullptr;
+  room* unused_ = own_;  // up to unused_end_: nodes that were never made
+  room* unused_end_ = own_ + own_nodes;
   block* blocks_ = nullptr;
   node* next_to_cancel_ = nullptr;
   std::size_t running_ = 0;
@@ -113,7 +120,7 @@ class task_group_core {
   bool cancel_called_ = false;
   bool parent_was_cancelled_ = false;  // while it ran a child inline; it began the abort
 
-  node own_[4];
+  room own_[own_nodes];
 };
 
 }  // namespace roving::detail
