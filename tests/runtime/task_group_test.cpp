@@ -558,6 +558,27 @@ TEST_CASE("C98 task_group: cancel does not swallow failures, nor a cancel from e
   CHECK(thrown == "cancelled");
 }
 
+TEST_CASE("task_group: all shards spawn into one at once", "[runtime][task_group]") {
+  constexpr unsigned shards = 4;
+  constexpr int of_each = 500;
+  const bool is_roving = GENERATE(false, true);
+  std::atomic<int> ran{0};
+  roving::run({.shards = shards}, [&] {
+    const auto parent = [&] {
+      roving::barrier all_here{shards};
+      roving::with_task_group([&](roving::task_group& group) {
+        for (unsigned i = 0; i < shards; ++i)
+          group.spawn(roving::on_shard(i), [&] {
+            all_here.wait();
+            for (int left = of_each; left != 0; --left) group.spawn([&] { ++ran; });
+          });
+      });
+    };
+    roving::spawn(is_roving ? roving::anywhere : roving::here, parent).get();
+  });
+  CHECK(ran == static_cast<int>(shards) * of_each);
+}
+
 TEST_CASE("task_group: spawning says where and how, as spawn does", "[runtime][task_group]") {
   std::vector<unsigned> shards;
   std::string name;
