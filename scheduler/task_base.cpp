@@ -62,18 +62,71 @@ task_base::task_base(slab* from) noexcept
   references_.store(0, std::memory_order_relaxed);
 }
 
-task_base& allocate_task(const attributes& what, spawn_site site, const char* call) {
+namespace {
+
+[[noreturn, gnu::noinline]] void throw_no_shard(const char* call) { throw no_shard{call}; }
+[[noreturn, gnu::noinline]] void throw_runtime_closed(const char* call) { throw runtime_closed{call}; }
+
+shard& shard_to_spawn_on(const char* call) {
   shard* const here = this_shard();
-  if (here == nullptr) throw no_shard{call};
+  if (here == nullptr) [[unlikely]]
+    throw_no_shard(call);
+  if (here->owner().is_closed()) [[unlikely]]
+    throw_runtime_closed(call);
+  return *here;
+}
+
+bool is_parent_roving(const shard& here) noexcept {
+  const task_base* const parent = here.current();
+  return parent != nullptr && parent->roving;
+}
+
+struct block_attributes {
+  shard& home;
+  bool roving;
+  bool eager;
+  std::size_t stack_size_bytes;
+};
+
+// Inline: the shorter way of the two by which tasks are spawned shall know what is not in it.
+[[gnu::always_inline]] inline task_base& take_block(shard& here, const block_attributes& what, spawn_site site,
+                                                    const char* call) {
+  const task_base* const parent = here.current();
+  task_base& task = here.blocks().take();
+  task.roving = what.roving;
+  task.eager = what.eager;
+  task.home = &what.home;
+  task.home_index = what.home.index();
+  task.site_file = site.file;
+  task.site_line = site.line;
+  task.number = here.next_task_number();
+  task.stack_size_bytes = static_cast<std::uint32_t>(what.stack_size_bytes);
+  if (parent == nullptr && !here.owner().callback_may_spawn()) [[unlikely]] {
+    abandon_task(task);
+    throw_runtime_closed(call);
+  }
+  task.context = (parent != nullptr ? parent->context : here.context_of_callback());
+  if (task.context != nullptr) add_context_reference(*task.context);
+  here.note_time(task);
+  return task;
+}
+
+}  // namespace
+
+task_base& allocate_task(spawn_site site, const char* call) {
+  shard& here = shard_to_spawn_on(call);
+  return take_block(here, {here, is_parent_roving(here), false, here.owner().options().stack_size_bytes}, site, call);
+}
+
+task_base& allocate_task(const attributes& what, spawn_site site, const char* call) {
+  shard* const here = &shard_to_spawn_on(call);
   scheduler& owner = here->owner();
-  if (owner.is_closed()) throw runtime_closed{call};
-  const task_base* const parent = here->current();
 
   bool is_roving = false;
   shard* home = here;
   switch (what.placement.how()) {
     case placement::kind::inherited:
-      is_roving = parent != nullptr && parent->roving;
+      is_roving = is_parent_roving(*here);
       break;
     case placement::kind::here:
       break;
@@ -93,22 +146,7 @@ task_base& allocate_task(const attributes& what, spawn_site site, const char* ca
   const std::size_t stack_size = what.stack_size_bytes != 0 ? what.stack_size_bytes : owner.options().stack_size_bytes;
   if (what.stack_size_bytes != 0) check_stack_size(what.stack_size_bytes, call);
 
-  task_base& task = here->blocks().take();
-  task.roving = is_roving;
-  task.eager = what.eager;
-  task.home = home;
-  task.home_index = home->index();
-  task.site_file = site.file;
-  task.site_line = site.line;
-  task.number = here->next_task_number();
-  task.stack_size_bytes = static_cast<std::uint32_t>(stack_size);
-  if (parent == nullptr && !owner.callback_may_spawn()) {
-    abandon_task(task);
-    throw runtime_closed{call};
-  }
-  task.context = (parent != nullptr ? parent->context : here->context_of_callback());
-  if (task.context != nullptr) add_context_reference(*task.context);
-  here->note_time(task);
+  task_base& task = take_block(*here, {*home, is_roving, what.eager, stack_size}, site, call);
   try {
     if (!what.name.empty()) task.set_name(what.name);
   } catch (...) {

@@ -18,19 +18,31 @@ namespace detail {
 template <class Function>
 using returned_by = std::invoke_result_t<std::decay_t<Function>>;
 
-/// A task of `f` that is not visible to anybody yet.
+/// Makes `block` the task of `f`.
 template <class Function>
-task_base& make_task(const attributes& what, Function&& f, spawn_site site, const char* call) {
+void put_into(task_base& block, Function&& f) {
   using value = returned_by<Function>;
   static_assert(std::is_void_v<value> || std::is_reference_v<value> || std::is_move_constructible_v<value>,
                 "what a task returns is moved out of it");
-  task_base& block = allocate_task(what, site, call);
   try {
     task_body<std::decay_t<Function>, value>::construct(block, std::forward<Function>(f));
   } catch (...) {
     abandon_task(block);
     throw;
   }
+}
+
+/// A task of `f` that is not visible to anybody yet.
+template <class Function>
+task_base& make_task(const attributes& what, Function&& f, spawn_site site, const char* call) {
+  task_base& block = allocate_task(what, site, call);
+  put_into(block, std::forward<Function>(f));
+  return block;
+}
+template <class Function>
+task_base& make_task(Function&& f, spawn_site site, const char* call) {
+  task_base& block = allocate_task(site, call);
+  put_into(block, std::forward<Function>(f));
   return block;
 }
 
@@ -66,7 +78,9 @@ template <class Function>
 
 template <class Function>
 [[nodiscard]] auto spawn(Function&& f, spawn_site site = spawn_site::current()) {
-  return detail::spawn_task(attributes{}, std::forward<Function>(f), site, "spawn");
+  detail::task_base& block = detail::make_task(std::forward<Function>(f), site, "spawn");
+  detail::start_task(block);
+  return detail_access::make_task<detail::returned_by<Function>>(block);
 }
 
 }  // namespace roving

@@ -47,7 +47,8 @@ class task_group {
   /// then; as roving::spawn().
   template <class Function>
   auto spawn(Function&& f, spawn_site site = spawn_site::current()) {
-    return spawn(attributes{}, std::forward<Function>(f), site);
+    detail::check_open(core_);
+    return start<Function>(detail::make_task(std::forward<Function>(f), site, "task_group::spawn"));
   }
   template <class Function>
   auto spawn(placement where, Function&& f, spawn_site site = spawn_site::current()) {
@@ -58,9 +59,7 @@ class task_group {
   template <class Function>
   auto spawn(const attributes& what, Function&& f, spawn_site site = spawn_site::current()) {
     detail::check_open(core_);
-    detail::task_base& task = detail::make_task(what, std::forward<Function>(f), site, "task_group::spawn");
-    detail::start_in(core_, task);
-    return shared_task<detail::returned_by<Function>>{task};
+    return start<Function>(detail::make_task(what, std::forward<Function>(f), site, "task_group::spawn"));
   }
 
   /// Cancels all tasks of the group and its body; with_task_group() then returns as if all had gone well, unless
@@ -73,6 +72,12 @@ class task_group {
   task_group& operator=(const task_group&) = delete;
 
  private:
+  template <class Function>
+  shared_task<detail::returned_by<Function>> start(detail::task_base& task) {
+    detail::start_in(core_, task);
+    return shared_task<detail::returned_by<Function>>{task};
+  }
+
   detail::task_group_core& core_;
 };
 

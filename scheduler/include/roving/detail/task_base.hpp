@@ -138,6 +138,8 @@ class open_scope {
 
 /// A block for a new task, not visible to anybody yet. Throws no_shard{call}, std::out_of_range, std::bad_alloc.
 [[nodiscard]] task_base& allocate_task(const attributes& what, spawn_site site, const char* call);
+/// The same for attributes{}.
+[[nodiscard]] task_base& allocate_task(spawn_site site, const char* call);
 
 /// Throws std::invalid_argument.
 void check_stack_size(std::size_t size_bytes, const char* call);
