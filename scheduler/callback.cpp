@@ -164,8 +164,8 @@ struct callbacks {
       memory = here->blocks_of_callbacks().take();
       aligned = 0;
     }
-    return *::new (memory) Block{&destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site,
-                                 capture_context(), timer...};
+    return *::new (memory) Block{
+        &destroy<Block>, static_cast<std::byte*>(memory) + offset, aligned, of, site, capture_context(), timer...};
   }
 };
 
