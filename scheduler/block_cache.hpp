@@ -1,7 +1,8 @@
 // The memory of callbacks that have ended, kept by the shard on which they did for those that are posted there next.
 //
-// Blocks of one size, made by operator new, which belong to nobody: one that ends on another shard stays there. So
-// nothing has to find its way home, and what one shard posts to another costs what it did, an operator new.
+// Blocks of one size, made by operator new, which belong to nobody: one that ends on another shard stays there, and
+// nothing has to find its way home. What is posted to other shards takes none of them: those who post would never get
+// one back, and two threads would share operator new's locks over larger blocks (370 ns a post instead of 120).
 //
 // Bounded: after a burst the rest goes back. Under AddressSanitizer nothing is kept, so that uses after the end show.
 #pragma once

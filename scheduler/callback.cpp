@@ -188,8 +188,9 @@ std::optional<time_point> callback::when() const noexcept {
 
 callback& allocate_callback(std::size_t size_bytes, std::size_t alignment, const callable_operations& of, bool timed,
                             spawn_site site, callback_maker by) {
-  shard* const here = this_shard();
+  shard* here = this_shard();
   if (here == nullptr && by.call != nullptr) throw no_shard{by.call};
+  if (by.call == nullptr) here = nullptr;  // it may end elsewhere, whose cache would fill up while ours has nothing
   if (!timed) return callbacks::allocate<callbacks::plain>(here, size_bytes, alignment, of, site);
   return callbacks::allocate<timed_callback>(here, size_bytes, alignment, of, site, &callbacks::fire,
                                              &callbacks::unfired);

@@ -81,7 +81,7 @@ class callback : public posted_callback, public counted {
 
 using callback_reference = counted_reference<callback>;
 
-/// Who may make a callback: any thread, or a shard's only, where others get no_shard{call}.
+/// Who may make a callback: any thread, for any shard; or a shard's only, for itself, where others get no_shard{call}.
 struct callback_maker {
   const char* call = nullptr;
 };
